@@ -19,20 +19,20 @@ _SEGMENT = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-class NameInvalid(InvalidInput):
+class InvalidName(InvalidInput):
     """A resource name or id that breaks the rule."""
 
-    reason = "NAME_INVALID"
+    reason = "INVALID_NAME"
 
 
 def check_id(value: str, what: str) -> str:
     """Return ``value`` when a person may name a ``what`` (dataset, task, deployment …) so.
 
     Raises:
-        NameInvalid: not 1 to 30 characters of letters, digits, ``_``, ``-``, or the first is no letter or digit.
+        InvalidName: not 1 to 30 characters of letters, digits, ``_``, ``-``, or the first is no letter or digit.
     """
     if not _ID.fullmatch(value):
-        raise NameInvalid(
+        raise InvalidName(
             f"{value[:60]!r} cannot name a {what}: use 1 to 30 letters, digits, '_' or '-', beginning with a letter or digit.",
             what=what,
             value=value[:60],
@@ -52,7 +52,7 @@ class Pattern:
         """Build a name.
 
         Raises:
-            NameInvalid: an id that cannot be a path segment.
+            InvalidName: an id that cannot be a path segment.
         """
         name = self.template.format(**ids)
         self.parse(name)
@@ -62,11 +62,11 @@ class Pattern:
         """Take a name apart into its ids, keyed as in the template.
 
         Raises:
-            NameInvalid: the name does not have this form.
+            InvalidName: the name does not have this form.
         """
         match = self._regex.fullmatch(name)
         if match is None:
-            raise NameInvalid(f"{name[:200]!r} is no name of the form {self.template}.", value=name[:200], form=self.template)
+            raise InvalidName(f"{name[:200]!r} is no name of the form {self.template}.", value=name[:200], form=self.template)
         return match.groupdict()
 
     def matches(self, name: str) -> bool:
@@ -81,7 +81,9 @@ PROJECT: Final = Pattern("projects/{project}")
 DATASET: Final = Pattern("projects/{project}/datasets/{dataset}")
 IMAGE: Final = Pattern("projects/{project}/datasets/{dataset}/images/{image}")
 VERSION: Final = Pattern("projects/{project}/datasets/{dataset}/versions/{version}")
-PAGE_LABELS: Final = Pattern("projects/{project}/datasets/{dataset}/images/{image}/pageLabels")
+LABELS: Final = Pattern("projects/{project}/datasets/{dataset}/images/{image}/labels")
+PAGE: Final = Pattern("projects/{project}/datasets/{dataset}/pages/{image}")
+PRELABEL: Final = Pattern("projects/{project}/datasets/{dataset}/prelabels/{prelabel}")
 TASK: Final = Pattern("projects/{project}/tasks/{task}")
 NODE: Final = Pattern("projects/{project}/tasks/{task}/nodes/{node}")
 ATTEMPT: Final = Pattern("projects/{project}/tasks/{task}/nodes/{node}/attempts/{attempt}")

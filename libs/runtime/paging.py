@@ -19,10 +19,10 @@ Cursor = tuple[str | int, ...]
 """Sort keys of the last item given out; empty before the first page."""
 
 
-class PageTokenInvalid(InvalidInput):
+class InvalidPageToken(InvalidInput):
     """A page token that this query never gave out."""
 
-    reason = "PAGE_TOKEN_INVALID"
+    reason = "INVALID_PAGE_TOKEN"
 
 
 @runtime_checkable
@@ -58,16 +58,16 @@ def page_cursor(request: PagedRequest) -> Cursor:
     """The cursor inside the request's page token; ``()`` for the first page.
 
     Raises:
-        PageTokenInvalid: the token is garbled or belongs to a query with other fields.
+        InvalidPageToken: the token is garbled or belongs to a query with other fields.
     """
     if not request.page_token:
         return ()
     try:
         query, *cursor = orjson.loads(base64.urlsafe_b64decode(request.page_token.encode() + b"=="))
     except (ValueError, binascii.Error) as error:
-        raise PageTokenInvalid("The page token cannot be read; begin again without one.") from error
+        raise InvalidPageToken("The page token cannot be read; begin again without one.") from error
     if query != _query_digest(request):
-        raise PageTokenInvalid("The page token belongs to another query; repeat the request that gave it with only the token changed.")
+        raise InvalidPageToken("The page token belongs to another query; repeat the request that gave it with only the token changed.")
     return tuple(cursor)
 
 

@@ -1,0 +1,105 @@
+"""Calls to other services: request id and deadline carried on, faults raised."""
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import grpc
+
+from libs.runtime import call_context
+from libs.runtime.grpc_faults import fault_from_rpc_error
+from libs.runtime.grpc_server import CHANNEL_OPTIONS
+
+DEFAULT_DEADLINE_SECONDS = 10.0
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+
+def connect(address: str) -> grpc.aio.Channel:
+    """A channel to ``host:port``; connects when first used and again, within 2 s, whenever the peer is back."""
+    options = [
+        *CHANNEL_OPTIONS,
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+    return grpc.aio.insecure_channel(address, options=options)
+
+
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[Req, Res], request: Req, *, deadline_seconds: float | None = None, wait_for_ready: bool = False
+) -> Res:
+    """Call a method: ``dataset = await call(stub.GetDataset, request)``.
+
+    Args:
+        method: of a stub on a channel made by ``connect``.
+        request: its message.
+        deadline_seconds: at most this long, and never longer than what is left to the call being answered; without it
+            what is left to that call, or else 10 s.
+        wait_for_ready: wait within the deadline for a peer that is not there yet, in place of failing at once.
+
+    Raises:
+        Fault: what the peer raised; ``NoReadyInstance`` when it cannot be reached, ``Expired`` after the deadline.
+    """
+    try:
+        return await method(
+            request,
+            timeout=_timeout(deadline_seconds, DEFAULT_DEADLINE_SECONDS),
+            metadata=_metadata(),
+            wait_for_ready=wait_for_ready,
+        )
+    except grpc.RpcError as error:
+        raise fault_from_rpc_error(error, _peer(method)) from error
+
+
+async def stream(
+    method: grpc.aio.UnaryStreamMultiCallable[Req, Res], request: Req, *, deadline_seconds: float | None = None
+) -> AsyncIterator[Res]:
+    """The replies of a server-streaming method; leaving the loop early cancels the call.
+
+    There is no deadline of its own: it lasts until ``deadline_seconds`` or the end of the call being answered.
+
+    Raises:
+        Fault: as ``call``.
+    """
+    running = method(request, timeout=_timeout(deadline_seconds, None), metadata=_metadata())
+    try:
+        async for reply in running:
+            yield reply
+    except grpc.RpcError as error:
+        raise fault_from_rpc_error(error, _peer(method)) from error
+    finally:
+        running.cancel()
+
+
+async def upload(
+    method: grpc.aio.StreamUnaryMultiCallable[Req, Res], requests: AsyncIterator[Req], *, deadline_seconds: float | None = None
+) -> Res:
+    """Call a client-streaming method; without ``deadline_seconds`` it lasts as long as the call being answered.
+
+    Raises:
+        Fault: as ``call``.
+    """
+    try:
+        return await method(requests, timeout=_timeout(deadline_seconds, None), metadata=_metadata())
+    except grpc.RpcError as error:
+        raise fault_from_rpc_error(error, _peer(method)) from error
+
+
+def _timeout(wanted: float | None, default: float | None) -> float | None:
+    remaining = call_context.remaining_seconds()
+    if wanted is None:
+        return default if remaining is None else remaining
+    return wanted if remaining is None else min(wanted, remaining)
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    request_id = call_context.request_id.get() or call_context.new_request_id()
+    return ((call_context.REQUEST_ID_KEY, request_id),)
+
+
+def _peer(method: object) -> str:
+    # "/inkwright.dataset.v1.DatasetService/GetDataset" -> "dataset"; the library keeps the path to itself.
+    path = getattr(method, "_method", b"").decode()
+    package = path.strip("/").split(".")
+    return package[1] if package[0] == "inkwright" and len(package) > 2 else path or "called"

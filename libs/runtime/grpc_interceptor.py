@@ -1,0 +1,120 @@
+"""One layer around every method: request id, resource, deadline, log line, faults."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from libs.runtime import call_context, logs
+from libs.runtime.errors import Fault, Internal
+from libs.runtime.grpc_faults import STATUS_DETAILS_KEY, status_from_fault
+
+log = logs.get_logger()
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the methods of our services; health and reflection stay as they are."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """See ``grpc.aio.ServerInterceptor``."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(("/grpc.health.", "/grpc.reflection.")):
+            return handler
+        many_in, many_out = handler.request_streaming, handler.response_streaming
+        inner: Any = {
+            (False, False): handler.unary_unary,
+            (False, True): handler.unary_stream,
+            (True, False): handler.stream_unary,
+            (True, True): handler.stream_stream,
+        }[many_in, many_out]
+        make: Any = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[many_in, many_out]
+        wrapped = _streaming(method, inner) if many_out else _single(method, inner)
+        made: Handler = make(wrapped, handler.request_deserializer, handler.response_serializer)
+        return made
+
+
+def _single(method: str, inner: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def handle(request: Any, context: Context) -> Any:
+        with _bound(method, request, context) as call:
+            try:
+                reply = await inner(request, context)
+            except asyncio.CancelledError:
+                call.finish("CANCELLED")
+                raise
+            except Exception as error:
+                await call.abort(error, context)
+                raise
+            call.finish("OK")
+            return reply
+
+    return handle
+
+
+def _streaming(method: str, inner: Callable[[Any, Context], AsyncIterator[Any]]) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
+        with _bound(method, request, context) as call:
+            try:
+                async for reply in inner(request, context):
+                    yield reply
+            except (asyncio.CancelledError, GeneratorExit):
+                call.finish("CANCELLED")
+                raise
+            except Exception as error:
+                await call.abort(error, context)
+                raise
+            call.finish("OK")
+
+    return handle
+
+
+class _Call:
+    """The log line and the translation of one call."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._began = time.monotonic()
+
+    def finish(self, code: str, **fields: object) -> None:
+        """Write the call's line."""
+        milliseconds = round((time.monotonic() - self._began) * 1000, 1)
+        log.info("call_finished", method=self._method, code=code, ms=milliseconds, **fields)
+
+    async def abort(self, error: Exception, context: Context) -> None:
+        """Answer with the fault's status; what is no fault is logged whole and hidden. Raises the library's own abort."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        fault = error if isinstance(error, Fault) else Internal(repr(error))
+        if isinstance(fault, Internal):
+            log.error("call_failed", method=self._method, message=fault.message, exc_info=error)
+        status = status_from_fault(fault)
+        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+        self.finish(code.name, reason=fault.reason)
+        await context.abort(code, status.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),))
+
+
+@contextmanager
+def _bound(method: str, request: Any, context: Context) -> Iterator[_Call]:
+    metadata = dict(context.invocation_metadata() or ())
+    request_id = str(metadata.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id())
+    resource = getattr(request, "name", "") or getattr(request, "parent", "")
+    # Each call runs in a task of its own, whose context ends with it: nothing needs to be set back.
+    call_context.request_id.set(request_id)
+    call_context.set_deadline(context.time_remaining())
+    with logs.bind(request_id=request_id, resource=str(resource)):
+        yield _Call(method)
