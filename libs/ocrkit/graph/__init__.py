@@ -1,0 +1,1 @@
+"""ONNX graphs as torch modules and back: no loss, no optimizer."""
