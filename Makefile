@@ -1,0 +1,62 @@
+# Inkwright. A bare `make` lists the targets; each installs what it needs into .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+# torch is exactly this version; PIP_FIND_LINKS or PIP_INDEX_URL in the environment choose where it comes from.
+TORCH := torch==2.13.0
+PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
+SOURCES := libs services gateway deploy tests protos/build.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup protos models run demo test check full pins clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: .venv/.ready protos/gen/.ready ## install everything into .venv and generate the protos
+
+.venv/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Inkwright needs Python 3.11 or newer: make setup PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip setuptools wheel
+	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q -r requirements.txt
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+protos/gen/.ready: .venv/.ready $(PROTO_FILES) protos/build.py
+	$(BIN)/python protos/build.py generate
+	touch $@
+
+protos: setup ## generate protos/gen and protos/api.txtpb after an edit
+	$(BIN)/python protos/build.py generate
+	touch protos/gen/.ready
+
+models: setup ## fetch and verify the base models (Apache-2.0) into models/
+	$(BIN)/python -m libs.ocrkit.models
+
+run: models ## start everything on this machine and stay; Ctrl-C stops it
+	$(BIN)/python -m deploy.embedded
+
+demo: models ## the whole flow on generated photographs, from a folder to an answer over HTTP
+	$(BIN)/python -m libs.demo
+
+check: setup ## lint, types, walls between packages, protos, migrations
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/python protos/build.py check
+	$(BIN)/python -m libs.runtime.migrations check
+
+test: models ## unit, contract, integration and one end-to-end path
+	$(BIN)/python -m pytest -q tests/unit tests/contract tests/integration tests/e2e
+
+full: check test demo ## everything, slow tiers and benchmarks included; figures go to tests/bench/results
+	$(BIN)/python -m tests.bench
+
+pins: setup ## compile requirements.txt from pyproject.toml again
+	$(BIN)/pip-compile -q --extra dev --strip-extras --allow-unsafe --no-emit-find-links --no-emit-index-url --unsafe-package torch -o requirements.txt pyproject.toml
+
+clean: ## remove everything that was built or fetched; state under INKWRIGHT_HOME stays
+	rm -rf .venv protos/gen models build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
