@@ -1,7 +1,5 @@
 """What can be wrong with a graph that a user brings as a base model."""
 
-from typing import ClassVar
-
 from libs.runtime.errors import InvalidInput
 
 __all__ = ["GraphUnsupported", "HeadNotFound"]
@@ -10,10 +8,6 @@ __all__ = ["GraphUnsupported", "HeadNotFound"]
 class GraphUnsupported(InvalidInput):
     """The graph uses an operator, an attribute or a layout that cannot be trained here."""
 
-    reason: ClassVar[str] = "INVALID_INPUT"
-
 
 class HeadNotFound(InvalidInput):
     """The graph does not end in a CTC head of the expected number of classes."""
-
-    reason: ClassVar[str] = "INVALID_INPUT"

@@ -53,6 +53,7 @@ class OnnxModule(nn.Module):
         self.input_name = graph.input
         self.output_name = graph.output
         self._nodes = nodes
+        self._plain_nodes = graph.nodes
         self._producers = {node.output: node for node in nodes}
         self._attribute_of: dict[str, str] = {}
         self._fixed: dict[str, Tensor] = {}
@@ -97,12 +98,12 @@ class OnnxModule(nn.Module):
         return node.inputs[0] if node is not None and node.op == "Softmax" else self.output_name
 
     def output_of(self, op: str) -> str:
-        """The name of the tensor made by the only node of this operator.
+        """The name of the tensor made by the only node of this operator on the way from input to output.
 
         Raises:
             GraphUnsupported: none or several such nodes.
         """
-        found = [node.output for node in self._nodes if node.op == op]
+        found = [node.output for node, _ in self._plan(self.input_name, self.output_name) if node.op == op]
         if len(found) != 1:
             raise GraphUnsupported(f"the graph has {len(found)} {op} nodes where one is expected", operator=op, found=len(found))
         return found[0]
@@ -128,13 +129,10 @@ class OnnxModule(nn.Module):
         """Nodes between two tensors in order, each with the tensors that nobody needs after it."""
         key = (start, end)
         if key not in self._plans:
-            needed, chosen = {end}, []
-            for node in reversed(self._nodes):
-                if node.output in needed and node.output != start:
-                    chosen.append(node)
-                    needed.update(name for name in node.inputs if name)
-            known = {start, *self._attribute_of, *self._fixed, *(node.output for node in chosen)}
-            missing = sorted(needed - known)
+            # A start or an end inside a fused pattern is reached by the file's own nodes only.
+            chosen, missing = self._choose(self._nodes, start, end)
+            if missing:
+                chosen, missing = self._choose(self._plain_nodes, start, end)
             if missing:
                 raise GraphUnsupported(
                     f"tensor {end} cannot be computed from {start}: {missing[0]} is missing", tensor=end, missing=missing[0]
@@ -146,6 +144,16 @@ class OnnxModule(nn.Module):
                 later.update(node.inputs)
             self._plans[key] = tuple(reversed(steps))
         return self._plans[key]
+
+    def _choose(self, nodes: Sequence[Node], start: str, end: str) -> tuple[list[Node], list[str]]:
+        """The needed ones among ``nodes``, last first, and the tensors that nothing gives."""
+        needed, chosen = {end}, []
+        for node in reversed(nodes):
+            if node.output in needed and node.output != start:
+                chosen.append(node)
+                needed.update(name for name in node.inputs if name)
+        known = {start, *self._attribute_of, *self._fixed, *(node.output for node in chosen)}
+        return chosen, sorted(needed - known)
 
     def _run(self, start: str, value: Tensor, end: str) -> Tensor:
         tensors: dict[str, Tensor] = {start: value}

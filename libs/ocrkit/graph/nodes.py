@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from libs.ocrkit.graph.faults import GraphUnsupported
 
-__all__ = ["Graph", "Node", "read_graph"]
+__all__ = ["Graph", "Node", "constant_tensors", "read_graph"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,17 @@ def read_graph(model: onnx.ModelProto) -> Graph:
         )
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     return Graph(tuple(nodes), constants, inputs[0], graph.output[0].name, opset)
+
+
+def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Initializers and the tensors of ``Constant`` nodes by name, as parts of the model that may be changed in place."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    tensors[node.output[0]] = attribute.t
+    return tensors
 
 
 def _attribute_value(attribute: onnx.AttributeProto) -> Any:

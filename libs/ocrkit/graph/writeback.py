@@ -1,10 +1,11 @@
 """Trained weights written back into the very graph they came from: there is no export that could drift."""
 
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
 from libs.ocrkit.graph.faults import GraphUnsupported
 from libs.ocrkit.graph.module import OnnxModule
+from libs.ocrkit.graph.nodes import constant_tensors
 
 __all__ = ["write_back"]
 
@@ -20,10 +21,7 @@ def write_back(model_bytes: bytes, module: OnnxModule) -> bytes:
         GraphUnsupported: a weight of the module has no constant of the same name and shape in the file.
     """
     model = onnx.load_model_from_string(model_bytes)
-    constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            constants.update({node.output[0]: attribute.t for attribute in node.attribute if attribute.name == "value"})
+    constants = constant_tensors(model)
     for name, weight in module.named_weights():
         constant = constants.get(name)
         if constant is None or tuple(constant.dims) != tuple(weight.shape):
