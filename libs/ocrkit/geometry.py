@@ -94,7 +94,8 @@ def quad_around(points: ArrayLike) -> Quad:
     # OpenCV computes in float32: far from the origin that would cost whole hundredths of a pixel.
     origin = outline.min(axis=0)
     rectangle = cv2.minAreaRect((outline - origin).astype(np.float32))
-    return order_corners(cv2.boxPoints(rectangle)) + origin
+    around: Quad = order_corners(cv2.boxPoints(rectangle)) + origin
+    return around
 
 
 def quad_rotated(center_x: float, center_y: float, width: float, height: float, angle: float) -> Quad:

@@ -202,9 +202,9 @@ def _bmp_complete(data: bytes) -> bool:
         width_px, height_px, _, num_bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if compression in (1, 2):
         # Run lengths: the end is told by a marker, which only decoding finds.
-        return len(data) > offset
+        return bool(len(data) > offset)
     stride = (abs(width_px) * num_bits + 31) // 32 * 4
-    return len(data) >= offset + stride * abs(height_px)
+    return bool(len(data) >= offset + stride * abs(height_px))
 
 
 def exif_orientation(tiff: bytes) -> int:

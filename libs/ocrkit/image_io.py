@@ -62,7 +62,7 @@ def _colour(decoded: NDArray[np.generic], header: ImageHeader) -> NDArray[np.uin
     """Any depth and number of channels to 8-bit blue-green-red."""
     pixels: NDArray[np.uint8]
     if decoded.dtype == np.uint16:
-        pixels = np.asarray(cv2.convertScaleAbs(decoded, alpha=1 / 257), dtype=np.uint8)
+        pixels = np.asarray(cv2.convertScaleAbs(decoded.astype(np.uint16, copy=False), alpha=1 / 257), dtype=np.uint8)
     elif decoded.dtype == np.uint8:
         pixels = decoded.astype(np.uint8, copy=False)
     else:
