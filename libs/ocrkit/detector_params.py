@@ -1,0 +1,30 @@
+"""The settings of reading a page that belong to the model, not to the installation: they travel in the bundle."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectorParams:
+    """How a page is scaled for the detector and how its probability map becomes boxes.
+
+    Args:
+        target_short_side: pixels the shorter side is enlarged to; larger pages are not enlarged.
+        max_side: pixels above which the longer side is reduced; it wins over ``target_short_side``.
+        max_upscale: no page is enlarged by more than this.
+        threshold: probability above which a pixel counts as text.
+        box_threshold: mean probability below which a box is dropped.
+        unclip_ratio: how far a box grows, times area over outline; the map shows shrunken text.
+        min_side_px: boxes whose shorter side is below this are dropped (pixels of the map, before growing).
+        max_boxes: the best this many are kept.
+        min_text_conf: lines read with less confidence are dropped.
+    """
+
+    target_short_side: int = 736
+    max_side: int = 2048
+    max_upscale: float = 4.0
+    threshold: float = 0.3
+    box_threshold: float = 0.5
+    unclip_ratio: float = 1.6
+    min_side_px: float = 3.0
+    max_boxes: int = 2000
+    min_text_conf: float = 0.5

@@ -1,0 +1,141 @@
+"""Pixels to network inputs: the only preprocessing in the product, for training and reading alike.
+
+Shapes in names: H height, W width, B batch, 3 blue-green-red.
+"""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.ocrkit.detector_params import DetectorParams
+from libs.ocrkit.geometry import Quad, quad_bounds
+
+LINE_HEIGHT_PX = 48
+MAX_LINE_WIDTH_PX = 2560
+DETECTOR_STRIDE_PX = 32
+
+VERTICAL_RATIO = 1.5
+"""Text at least this much higher than wide is read as written from top to bottom, turned by 90 degrees (as PP-OCR does it)."""
+
+_MAX_SOURCE_PX = 16_000
+"""OpenCV addresses the source of a warp with 16-bit integers."""
+
+
+def line_size(quad: Quad) -> tuple[float, float]:
+    """Width and height in pixels of the text in a quad as it stands on the page: the longer of each two opposite sides."""
+    top, right, bottom, left = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1).tolist()
+    return max(top, bottom), max(left, right)
+
+
+def warp_line(
+    image_HW3: NDArray[np.uint8], quad: Quad, *, height_px: int = LINE_HEIGHT_PX, max_width_px: int = MAX_LINE_WIDTH_PX
+) -> NDArray[np.uint8]:
+    """Cut a line out of a page and bring it to the height of the network.
+
+    One perspective warp; where the page is larger than needed, to a whole multiple of the size that is then averaged.
+    Text that runs downwards is turned.
+
+    Args:
+        image_HW3: uint8, blue-green-red.
+        quad: where the line stands; it may reach out of the image, the border is then repeated.
+        height_px: of the result.
+        max_width_px: longer lines are squeezed to this width, never cut.
+
+    Returns:
+        uint8 (height_px, W, 3) with 1 <= W <= max_width_px, in the proportions of the quad.
+    """
+    width, height = line_size(quad)
+    if height >= VERTICAL_RATIO * width:
+        quad = np.roll(quad, -1, axis=0)
+        width, height = height, width
+    line_width = min(max(1, math.ceil(height_px * width / max(height, 1e-6))), max_width_px)
+    source_HW3, corners = _cut_out(image_HW3, quad)
+    times = max(1, min(round(height / height_px), 8))
+    to_width, to_height = line_width * times, height_px * times
+    # Quads are pixel edges, OpenCV counts from pixel centres: half a pixel lies between them.
+    to_corners = np.array([[0, 0], [to_width, 0], [to_width, to_height], [0, to_height]], dtype=np.float32) - 0.5
+    matrix = cv2.getPerspectiveTransform((corners - 0.5).astype(np.float32), to_corners)
+    warped = cv2.warpPerspective(source_HW3, matrix, (to_width, to_height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if times > 1:
+        warped = cv2.resize(warped, (line_width, height_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(warped, dtype=np.uint8)
+
+
+def _cut_out(image_HW3: NDArray[np.uint8], quad: Quad) -> tuple[NDArray[np.uint8], Quad]:
+    """The part of the image around a quad, made smaller where it is too large to warp from, and the quad in it."""
+    page_height, page_width = image_HW3.shape[:2]
+    xmin, ymin, xmax, ymax = quad_bounds(quad)
+    left, top = (int(np.clip(math.floor(low) - 2, 0, size - 1)) for low, size in ((xmin, page_width), (ymin, page_height)))
+    right, bottom = max(left + 1, min(page_width, math.ceil(xmax) + 2)), max(top + 1, min(page_height, math.ceil(ymax) + 2))
+    part, corners = image_HW3[top:bottom, left:right], quad - np.array([left, top], dtype=np.float64)
+    largest = max(part.shape[:2])
+    if largest > _MAX_SOURCE_PX:
+        scale = _MAX_SOURCE_PX / largest
+        size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+        corners = corners * np.array([size[0] / part.shape[1], size[1] / part.shape[0]])
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return part, corners
+
+
+def normalize_lines(lines: Sequence[NDArray[np.uint8]], width_px: int) -> NDArray[np.float32]:
+    """Put lines into one batch of the recognizer.
+
+    Args:
+        lines: uint8 (48, W, 3) each, as ``warp_line`` gives them.
+        width_px: of the batch.
+
+    Returns:
+        float32 (B, 3, 48, width_px): ``x / 127.5 - 1``, blue-green-red, zeros to the right of each line.
+
+    Raises:
+        ValueError: a line is wider than the batch.
+    """
+    height_px = lines[0].shape[0] if lines else LINE_HEIGHT_PX
+    x_B3HW = np.zeros((len(lines), 3, height_px, width_px), dtype=np.float32)
+    for x_3HW, line_HW3 in zip(x_B3HW, lines, strict=True):
+        if line_HW3.shape[1] > width_px:
+            raise ValueError(f"a line of {line_HW3.shape[1]} px does not fit into a batch of {width_px} px")
+        x_3HW[:, :, : line_HW3.shape[1]] = line_HW3.transpose(2, 0, 1) * np.float32(1 / 127.5) - np.float32(1)
+    return x_B3HW
+
+
+def detector_scale(width_px: int, height_px: int, params: DetectorParams) -> float:
+    """By how much a page is scaled for the detector: enough for its shorter side, never past the limits."""
+    scale = min(max(1.0, params.target_short_side / min(width_px, height_px)), params.max_upscale)
+    return min(scale, params.max_side / max(width_px, height_px))
+
+
+def detector_input(
+    image_HW3: NDArray[np.uint8],
+    params: DetectorParams,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> tuple[NDArray[np.float32], float]:
+    """Scale a page, fill it up to whole strides and normalise it.
+
+    Args:
+        image_HW3: uint8, blue-green-red, any size from 1 x 1.
+        params: the planning of the scale.
+        mean: of ``x / 255``, in the order blue, green, red.
+        std: likewise.
+
+    Returns:
+        float32 (1, 3, H, W), both sides multiples of 32, and the scale: network pixels = page pixels * scale.
+    """
+    page_height, page_width = image_HW3.shape[:2]
+    scale = detector_scale(page_width, page_height, params)
+    width, height = max(1, round(page_width * scale)), max(1, round(page_height * scale))
+    if (width, height) != (page_width, page_height):
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image_HW3 = np.asarray(cv2.resize(image_HW3, (width, height), interpolation=interpolation), dtype=np.uint8)
+    padded = [math.ceil(side / DETECTOR_STRIDE_PX) * DETECTOR_STRIDE_PX for side in (height, width)]
+    x_13HW = np.zeros((1, 3, *padded), dtype=np.float32)
+    factor = 1 / (255 * np.array(std, dtype=np.float32))
+    offset = np.array(mean, dtype=np.float32) / np.array(std, dtype=np.float32)
+    for channel in range(3):
+        x_13HW[0, channel, :height, :width] = image_HW3[..., channel] * factor[channel] - offset[channel]
+    return x_13HW, scale
