@@ -1,0 +1,185 @@
+"""Hearing facts: durable pull consumers, one handler each, in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import nats.errors
+from google.protobuf.message import DecodeError, Message
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+from nats.js.errors import APIError
+
+from libs.runtime import call_context, inbox, logs
+from libs.runtime.bus import MESSAGE_ID_HEADER, Bus, event_stream
+from libs.runtime.db import UnitOfWork, WorkFactory
+from libs.runtime.delivery import bury, growing_delay, heartbeat
+from libs.runtime.errors import InvalidInput, NotFound, WrongState
+from libs.runtime.inbox import AlreadyHeard
+from libs.runtime.subjects import fact_subject
+
+log = logs.get_logger()
+
+ACK_WAIT_SECONDS = 30.0
+FETCH_SECONDS = 1.0
+HOPELESS = (InvalidInput, NotFound, WrongState, DecodeError)
+"""Errors that another try cannot heal."""
+
+M = TypeVar("M", bound=Message)
+D = TypeVar("D")
+W = TypeVar("W", bound=UnitOfWork)
+
+
+@dataclass(frozen=True)
+class Heard(Generic[M]):
+    """A fact that arrived."""
+
+    fact: M
+    durable: str
+    message_id: str
+    resource_id: str
+    """Last part of the subject."""
+    num_tries: int
+    """1 on the first delivery."""
+
+    @asynccontextmanager
+    async def once(self, work: WorkFactory[W]) -> AsyncIterator[W]:
+        """A unit of work that also notes this fact as done; the caller commits it.
+
+        Raises:
+            AlreadyHeard: it was done before. Let it pass: the consumer acknowledges.
+        """
+        async with work() as w:
+            await inbox.record(w, self.durable, self.message_id)
+            yield w
+
+
+@dataclass(frozen=True)
+class Hearing(Generic[M, D]):
+    """A fact that a service wants to hear, every single one, in order.
+
+    Args:
+        durable: ``<service>-<purpose>``; names the place in the stream, so it must never change.
+        fact: message type.
+        service: who tells it.
+        resource: the subject's resource part.
+        handle: ``async def on_…(heard, deps)``.
+        max_deliver: tries before the fact goes to the dead letters; with the growing delay 30 tries last about 25 minutes.
+    """
+
+    durable: str
+    fact: type[M]
+    service: str
+    resource: str
+    handle: Callable[[Heard[M], D], Awaitable[None]]
+    max_deliver: int = 30
+
+
+def hear(bus: Bus, hearings: Sequence[Hearing[Any, D]], deps: D) -> list["Consumer"]:
+    """The consumers of a service, for ``Service(consumers=…)``.
+
+    Args:
+        bus: connected.
+        hearings: the service's list.
+        deps: handed to each handler.
+    """
+    return [Consumer(bus, hearing, deps) for hearing in hearings]
+
+
+class Consumer:
+    """Runs one hearing. One message is out at a time, across all processes of the service: that keeps the order."""
+
+    def __init__(self, bus: Bus, hearing: Hearing[Any, Any], deps: Any) -> None:
+        self.name = f"hear-{hearing.durable}"
+        self._bus = bus
+        self._hearing = hearing
+        self._deps = deps
+        self._ack_wait_seconds = ACK_WAIT_SECONDS
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Hear until ``stopping`` is set; the fact in hand is finished first."""
+        failures = 0
+        while not stopping.is_set():
+            try:
+                subscription = await self._subscribe()
+                failures = 0
+                try:
+                    await self._pull(subscription, stopping)
+                finally:
+                    await subscription.unsubscribe()
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                failures += 1
+                log.warning("consumer_waits", durable=self._hearing.durable, error=repr(error))
+                await asyncio.sleep(growing_delay(failures, maximum_seconds=5.0))
+
+    async def _subscribe(self) -> JetStreamContext.PullSubscription:
+        hearing = self._hearing
+        stream = event_stream(hearing.service).name
+        config = api.ConsumerConfig(
+            durable_name=hearing.durable,
+            filter_subject=fact_subject(hearing.service, hearing.resource, hearing.fact, ">"),
+            deliver_policy=api.DeliverPolicy.ALL,
+            ack_policy=api.AckPolicy.EXPLICIT,
+            ack_wait=self._ack_wait_seconds,
+            # Tries are counted here: the server would drop a fact after its own count without a word.
+            max_deliver=-1,
+            max_ack_pending=1,
+        )
+        try:
+            await self._bus.jetstream.add_consumer(stream, config)
+        except APIError:
+            await self._bus.declare()
+            await self._bus.jetstream.add_consumer(stream, config)
+        return await self._bus.jetstream.pull_subscribe_bind(hearing.durable, stream=stream)
+
+    async def _pull(self, subscription: JetStreamContext.PullSubscription, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                messages = await subscription.fetch(1, timeout=FETCH_SECONDS)
+            except nats.errors.TimeoutError:
+                # Nothing new, or the consumer is gone: ask, so that a server that lost its state is noticed.
+                await subscription.consumer_info()
+                continue
+            for message in messages:
+                await self._deliver(message)
+
+    async def _deliver(self, message: Msg) -> None:
+        headers = message.headers or {}
+        request_id = headers.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id()
+        call_context.request_id.set(request_id)
+        with logs.bind(request_id=request_id, durable=self._hearing.durable, subject=message.subject):
+            async with heartbeat(message, self._ack_wait_seconds / 3):
+                error = await self._handle(message)
+            await self._settle(message, error)
+
+    async def _handle(self, message: Msg) -> Exception | None:
+        position = message.metadata.sequence
+        heard = Heard(
+            fact=self._hearing.fact(),
+            durable=self._hearing.durable,
+            message_id=(message.headers or {}).get(MESSAGE_ID_HEADER) or f"{message.metadata.stream}-{position.stream}",
+            resource_id=message.subject.rpartition(".")[2],
+            num_tries=message.metadata.num_delivered,
+        )
+        try:
+            heard.fact.ParseFromString(message.data)
+            await self._hearing.handle(heard, self._deps)
+        except AlreadyHeard:
+            log.info("fact_already_heard", message_id=heard.message_id)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises decides only about its own fact
+            return error
+        return None
+
+    async def _settle(self, message: Msg, error: Exception | None) -> None:
+        tries = message.metadata.num_delivered
+        if error is None:
+            await message.ack()
+        elif isinstance(error, HOPELESS) or tries >= self._hearing.max_deliver:
+            log.error("fact_dead", tries=tries, exc_info=error)
+            await bury(self._bus, message, self._hearing.durable, repr(error))
+        else:
+            delay = growing_delay(tries)
+            log.warning("fact_delayed", tries=tries, seconds=delay, error=repr(error))
+            await message.nak(delay=delay)

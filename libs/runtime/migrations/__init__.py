@@ -1,0 +1,114 @@
+"""Migrations: one alembic environment for all services, versions beside each service.
+
+A service's metadata is ``services.<name>.store:METADATA`` (``gateway.store:METADATA``), its versions lie in
+``migrations/versions`` of its package; both are found by name when a command runs, so that this library needs no service.
+"""
+
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData
+
+from libs.runtime.db import Database
+
+__all__ = ["MigrationsBehind", "check", "metadata_of", "revision", "upgrade"]
+
+
+class MigrationsBehind(Exception):
+    """The versions do not lead to the tables the code declares; the text lists the differences."""
+
+
+async def upgrade(service: str, url: str) -> None:
+    """Bring a service's database to its newest version; does nothing when it is there.
+
+    Args:
+        service: ``dataset`` … ``gateway``.
+        url: async SQLAlchemy URL; an SQLite file is made.
+    """
+    await _with_connection(url, lambda connection: command.upgrade(_config(service, connection), "head"))
+
+
+async def check(service: str) -> None:
+    """Migrate an empty SQLite database and compare it with the metadata.
+
+    Raises:
+        MigrationsBehind: they differ, or the versions have several heads.
+    """
+    heads = ScriptDirectory.from_config(_config(service)).get_heads()
+    if len(heads) != 1:
+        raise MigrationsBehind(f"{service} has {len(heads)} newest versions, it must have one: {sorted(heads)}")
+
+    def compare(connection: Connection) -> None:
+        command.upgrade(_config(service, connection), "head")
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        differences = compare_metadata(context, metadata_of(service))
+        if differences:
+            lines = "\n".join(f"  {difference}" for difference in differences)
+            raise MigrationsBehind(f"{service}: run `python -m libs.runtime.migrations revision {service} -m WHY` for\n{lines}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        await _with_connection(f"sqlite+aiosqlite:///{folder}/empty.sqlite", compare)
+
+
+async def revision(service: str, message: str) -> None:
+    """Write the next version from the difference between the newest one and the metadata.
+
+    Args:
+        service: ``dataset`` … ``gateway``.
+        message: imperative subject; becomes part of the file's name.
+    """
+    versions = _versions(service)
+    versions.mkdir(parents=True, exist_ok=True)
+    number = f"{len(list(versions.glob('[0-9]*.py'))) + 1:04d}"
+
+    def write(connection: Connection) -> None:
+        config = _config(service, connection)
+        command.upgrade(config, "head")
+        command.revision(config, message=message, autogenerate=True, rev_id=number)
+
+    with tempfile.TemporaryDirectory() as folder:
+        await _with_connection(f"sqlite+aiosqlite:///{folder}/empty.sqlite", write)
+
+
+def metadata_of(service: str) -> MetaData:
+    """The tables a service declares."""
+    metadata: MetaData = importlib.import_module(f"{_package(service)}.store").METADATA
+    return metadata
+
+
+def _package(service: str) -> str:
+    return "gateway" if service == "gateway" else f"services.{service}"
+
+
+def _versions(service: str) -> Path:
+    package = importlib.import_module(_package(service))
+    assert package.__file__ is not None
+    return Path(package.__file__).parent / "migrations" / "versions"
+
+
+def _config(service: str, connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("version_locations", str(_versions(service)))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    attributes: dict[str, Any] = config.attributes
+    attributes["connection"] = connection
+    attributes["metadata"] = metadata_of(service)
+    return config
+
+
+async def _with_connection(url: str, run: Any) -> None:
+    database = Database(url)
+    try:
+        async with database.writing() as connection:
+            await connection.run_sync(run)
+    finally:
+        await database.close()
