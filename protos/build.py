@@ -1,6 +1,6 @@
 """Builds what is derived from the protos: generated Python, the committed API text, lint and breaking checks.
 
-    python protos/build.py generate   protos/gen and protos/api.txtpb
+    python protos/build.py generate   protos/gen (with descriptors and their comments, for OpenAPI) and protos/api.txtpb
     python protos/build.py check      api.txtpb equals the protos; buf lint; buf breaking against released.txtpb
 
 protoc comes from grpcio-tools and buf from the wheel buf-bin; nothing is fetched.
@@ -20,6 +20,7 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent
 GENERATED = PROTOS / "gen"
+DESCRIPTORS = GENERATED / "inkwright" / "descriptors.binpb"
 API_TEXT = PROTOS / "api.txtpb"
 RELEASED_TEXT = PROTOS / "released.txtpb"
 HEADER = "# The committed text of every proto. Written by `make protos`; never edited by hand.\n"
@@ -44,7 +45,7 @@ def run_protoc(*arguments: str) -> None:
 
 
 def generate() -> None:
-    """Write ``protos/gen`` (messages, services, type stubs) and ``api.txtpb``."""
+    """Write ``protos/gen`` (messages, services, type stubs, descriptors with comments) and ``api.txtpb``."""
     shutil.rmtree(GENERATED, ignore_errors=True)
     GENERATED.mkdir()
     outputs = ("python", "grpc_python", "mypy", "mypy_grpc")
@@ -54,6 +55,7 @@ def generate() -> None:
     for folder in [GENERATED / "inkwright", *(GENERATED / "inkwright").rglob("*")]:
         if folder.is_dir():
             (folder / "__init__.py").touch()
+    DESCRIPTORS.write_bytes(descriptor_set(with_source=True).SerializeToString())
     API_TEXT.write_text(api_text(), encoding="utf-8")
 
 

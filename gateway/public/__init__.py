@@ -1,0 +1,1 @@
+"""The public predict API, in the shapes of PAI's OCR page."""

@@ -1,0 +1,1 @@
+"""Management REST derived from the ``google.api.http`` annotations of the protos."""

@@ -1,0 +1,83 @@
+"""Calls of any method by its descriptor, without generated stubs."""
+
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gateway.transcode.rules import rpc_path
+from libs.runtime import grpc_client
+
+
+class Peers:
+    """The four services, by name: one channel each, connected when first used.
+
+    Args:
+        addresses: ``host:port`` by service name.
+    """
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self._channels = {service: grpc_client.connect(address) for service, address in addresses.items()}
+        self._methods: dict[str, Any] = {}
+
+    async def call(self, method: MethodDescriptor, request: Message, *, deadline_seconds: float) -> Message:
+        """Call a unary method.
+
+        Raises:
+            Fault: what the service raised; ``NoReadyInstance`` when it cannot be reached, ``Expired`` after the deadline.
+        """
+        reply: Message = await grpc_client.call(self._callable(method), request, deadline_seconds=deadline_seconds)
+        return reply
+
+    def stream(self, method: MethodDescriptor, request: Message) -> AsyncIterator[Any]:
+        """The replies of a server-streaming method; faults as ``call``."""
+        return grpc_client.stream(self._callable(method), request)
+
+    async def upload(self, method: MethodDescriptor, requests: AsyncIterator[Message]) -> Message:
+        """Call a client-streaming method; faults as ``call``."""
+        reply: Message = await grpc_client.upload(self._callable(method), requests)
+        return reply
+
+    async def close(self) -> None:
+        """Close all channels."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _callable(self, method: MethodDescriptor) -> Any:
+        path = rpc_path(method)
+        made = self._methods.get(path)
+        if made is None:
+            channel = self._channels[method.containing_service.file.package.split(".")[1]]
+            make = {
+                (False, False): channel.unary_unary,
+                (False, True): channel.unary_stream,
+                (True, False): channel.stream_unary,
+            }[method.client_streaming, method.server_streaming]
+            made = self._methods[path] = make(
+                path,
+                request_serializer=GetMessageClass(method.input_type).SerializeToString,
+                response_deserializer=partial(_parse, GetMessageClass(method.output_type)),
+            )
+        return made
+
+
+def _parse(kind: type[Message], data: bytes) -> Message:
+    return kind.FromString(data)
+
+
+def method_named(service: Any, name: str) -> MethodDescriptor:
+    """A method of a generated file's service: ``method_named(dataset_service_pb2.DESCRIPTOR, "ReadImage")``.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for descriptor in service.services_by_name.values():
+        if name in descriptor.methods_by_name:
+            found: MethodDescriptor = descriptor.methods_by_name[name]
+            return found
+    raise KeyError(name)
+
+
