@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
-import nats
 import nats.errors
 from google.protobuf.message import Message
 from nats.aio.client import Client
@@ -93,12 +92,14 @@ class Bus:
             log.warning("bus_error", error=repr(error))
 
         async def on_disconnect() -> None:
-            log.warning("bus_disconnected")
+            if not client.is_closed:
+                log.warning("bus_disconnected")
 
         async def on_reconnect() -> None:
             log.info("bus_reconnected")
 
-        client = await nats.connect(
+        client = Client()
+        await client.connect(
             url.split(","),
             name=name,
             max_reconnect_attempts=-1,
