@@ -103,7 +103,7 @@ class Bus:
             url.split(","),
             name=name,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.5,
+            reconnect_time_wait=1,
             connect_timeout=2,
             error_cb=on_error,
             disconnected_cb=on_disconnect,
