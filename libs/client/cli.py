@@ -1,0 +1,43 @@
+"""`inkctl`: the command line over the management REST API."""
+
+from typing import Annotated
+
+import typer
+
+from libs.client.commands import dataset, deploy, label, model, task
+from libs.client.commands.predict import predict
+from libs.client.commands.read import read
+
+app = typer.Typer(
+    name="inkctl",
+    help="Teach a reader your documents: dataset, labels, training task, deployment, answer.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nothing answers at the address, 4 what was followed did not succeed.",
+)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(label.app, name="label")
+app.add_typer(task.app, name="task")
+app.add_typer(model.app, name="model")
+app.add_typer(deploy.app, name="deploy")
+app.command()(predict)
+app.command()(read)
+
+
+@app.callback()
+def connection(
+    context: typer.Context,
+    url: Annotated[str, typer.Option(envvar="INKWRIGHT_URL", help="Address of the installation.")] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str, typer.Option(envvar="INKWRIGHT_TOKEN", help="Management token; default: that of the installation on this machine.")
+    ] = "",
+    project: Annotated[str, typer.Option(envvar="INKWRIGHT_PROJECT", help="Project all short names are in.")] = "default",
+) -> None:
+    """Options before the command say which installation and project are meant."""
+    context.obj = {"url": url, "token": token, "project": project}
+
+
+def main() -> None:
+    """Entry point of the script `inkctl`."""
+    app()

@@ -1,0 +1,128 @@
+"""`inkctl dataset`: folders of images and their index."""
+
+from typing import Annotated
+
+import typer
+
+from inkwright.dataset.v1 import dataset_pb2
+from libs.client.inkwright import Inkwright
+from libs.client.output import Exit, console, fail, print_fields, print_json, print_table, progress_bar, short
+from libs.client.session import JsonOption, inkwright, refusals_exit
+
+app = typer.Typer(help="Folders of images and their index.", no_args_is_help=True)
+
+State = dataset_pb2.Dataset.State
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until the index is built.")]
+
+
+@app.command()
+@refusals_exit
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
+    path: Annotated[str, typer.Option(help="Folder of images on the server: a plain path or file://…")],
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    wait: Wait = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Register a folder and index it. Images stay where they are."""
+    client = inkwright(context)
+    dataset = client.create_dataset(name, path=path, description=description)
+    show(follow(client, dataset.name) if wait else dataset, as_json)
+
+
+@app.command()
+@refusals_exit
+def sync(context: typer.Context, name: Name, wait: Wait = True, as_json: JsonOption = False) -> None:
+    """Compare the folder with the index: new, changed and removed images and labels."""
+    client = inkwright(context)
+    before = client.get_dataset(name).sync_number
+    dataset = client.sync_dataset(name)
+    show(follow(client, dataset.name, after_sync=before) if wait else dataset, as_json)
+
+
+@app.command("list")
+@refusals_exit
+def list_all(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List datasets."""
+    datasets = inkwright(context).list_datasets()
+    if as_json:
+        print_json(datasets)
+        return
+    columns = ("NAME", "STATE", "IMAGES", "LABELED", "UNLABELED", "REJECTED", "BOXES", "PATH")
+    counts = [(row, row.counts) for row in datasets]
+    print_table(
+        columns,
+        [
+            (short(row.name), State.Name(row.state), n.num_images, n.num_labeled, n.num_unlabeled, n.num_rejected, n.num_boxes, row.path)
+            for row, n in counts
+        ],
+    )
+
+
+@app.command()
+@refusals_exit
+def get(
+    context: typer.Context,
+    name: Name,
+    findings: Annotated[bool, typer.Option("--findings", help="Also list every row that something was found on.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a dataset, its counts and what was found."""
+    client = inkwright(context)
+    show(client.get_dataset(name), as_json)
+    if findings:
+        rows = [image for image in client.list_images(name) if image.findings]
+        if as_json:
+            print_json(rows)
+        else:
+            severity = dataset_pb2.Finding.Severity
+            print_table(
+                ("IMAGE", "SEVERITY", "CODE", "LINE", "WHAT TO DO"),
+                [(row.key, severity.Name(f.severity), f.code, f.line or "", f.message) for row in rows for f in row.findings],
+            )
+
+
+def follow(client: Inkwright, name: str, *, after_sync: int = 0) -> dataset_pb2.Dataset:
+    """Show the progress of a sync until it has ended.
+
+    Raises:
+        SystemExit: the sync failed.
+    """
+
+    def ended(dataset: dataset_pb2.Dataset) -> bool:
+        return dataset.state == State.FAILED or (dataset.state == State.READY and dataset.sync_number > after_sync)
+
+    with progress_bar() as bar:
+        line = bar.add_task(f"indexing {short(name)}", total=None)
+        for dataset in client.watch(lambda: client.get_dataset(name), until=ended):
+            seen = dataset.counts.num_images if ended(dataset) else dataset.progress.num_seen
+            bar.update(line, completed=seen, total=seen if ended(dataset) else None)
+    if dataset.state == State.FAILED:
+        fail(f"indexing {short(name)} failed: {dataset.error_message}", Exit.ENDED_OTHERWISE)
+    return dataset
+
+
+def show(dataset: dataset_pb2.Dataset, as_json: bool) -> None:
+    """Print one dataset."""
+    if as_json:
+        print_json(dataset)
+        return
+    counts = dataset.counts
+    print_fields(
+        [
+            ("name", short(dataset.name)),
+            ("description", dataset.description),
+            ("path", dataset.path),
+            ("state", State.Name(dataset.state)),
+            ("error", dataset.error_message),
+            ("images", counts.num_images),
+            ("  labelled", counts.num_labeled),
+            ("  unlabelled", counts.num_unlabeled),
+            ("  rejected", counts.num_rejected),
+            ("boxes", counts.num_boxes),
+        ]
+    )
+    if counts.num_with_findings:
+        console.print(f"\n{counts.num_with_findings} images have findings: inkctl dataset get {short(dataset.name)} --findings")
