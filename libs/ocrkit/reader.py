@@ -1,0 +1,124 @@
+"""Reading a page: detector, crops, recognizer, text in reading order."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.ocrkit.bundle import Bundle
+from libs.ocrkit.engines.engine import Engine
+from libs.ocrkit.geometry import Quad, clip_quad, quad_area, reading_order
+from libs.ocrkit.postprocess.ctc import decode_greedy
+from libs.ocrkit.postprocess.db import boxes_from_prob_map
+from libs.ocrkit.preprocess import detector_input, normalize_lines, warp_line
+
+WIDTH_STEP_PX = 64
+"""Batches have widths of whole steps: few shapes, each prepared once by the engine, and little padding."""
+
+BATCH_AREA_PX = 48 * 1280
+"""Crops of one batch, padding included; on a CPU larger batches bring nothing and cost memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadLine:
+    """One line of text that was read.
+
+    Args:
+        text: never empty.
+        conf: in [0, 1].
+        quad: pixels of the upright image.
+    """
+
+    text: str
+    conf: float
+    quad: Quad
+
+
+class Reader:
+    """Reads with one bundle through one engine; like the engine not for two threads at once."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self._manifest = bundle.manifest
+        self._charset = bundle.charset
+        self._engine = engine
+
+    def read(self, image_HW3: NDArray[np.uint8]) -> list[ReadLine]:
+        """Find and read all text of a page.
+
+        Args:
+            image_HW3: uint8, blue-green-red, upright, any size from 1 x 1.
+
+        Returns:
+            Lines in reading order; those without text or below the model's confidence limit are left out.
+
+        Raises:
+            ForwardFailed: the model could not be run.
+        """
+        quads = self.find_lines(image_HW3)
+        limit = self._manifest.postprocess.min_text_conf
+        lines = [
+            ReadLine(text, conf, quad)
+            for quad, (text, conf) in zip(quads, self.read_lines(image_HW3, quads), strict=True)
+            if text.strip() and conf >= limit
+        ]
+        return [lines[index] for index in reading_order([line.quad for line in lines])]
+
+    def find_lines(self, image_HW3: NDArray[np.uint8]) -> list[Quad]:
+        """The quads of all lines of a page, clipped to it, surest first.
+
+        Raises:
+            ForwardFailed: the model could not be run.
+        """
+        spec, params = self._manifest.detector, self._manifest.postprocess
+        height, width = image_HW3.shape[:2]
+        x_13HW, scale = detector_input(image_HW3, params, mean=spec.mean, std=spec.std)
+        (prob_HW,) = self._engine.detect(x_13HW)
+        clipped = (clip_quad(found.quad / scale, width, height)[0] for found in boxes_from_prob_map(prob_HW, params))
+        return [quad for quad in clipped if quad_area(quad) >= 1.0]
+
+    def read_lines(self, image_HW3: NDArray[np.uint8], quads: Sequence[Quad]) -> list[tuple[str, float]]:
+        """Read given lines of a page.
+
+        Returns:
+            Text (may be empty) and confidence of each quad, in their order.
+
+        Raises:
+            ForwardFailed: the model could not be run.
+        """
+        spec = self._manifest.recognizer
+        crops = [warp_line(image_HW3, quad, height_px=spec.height_px, max_width_px=spec.max_width_px) for quad in quads]
+        return self.read_crops(crops)
+
+    def read_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[str, float]]:
+        """Read lines that were cut out already: uint8 (48, W, 3) each, as ``warp_line`` gives them.
+
+        Raises:
+            ForwardFailed: the model could not be run.
+        """
+        texts: list[tuple[str, float]] = [("", 0.0)] * len(crops)
+        for width_px, indices in plan_batches([crop.shape[1] for crop in crops]):
+            x_B3HW = normalize_lines([crops[index] for index in indices], width_px)
+            for index, read in zip(indices, decode_greedy(self._engine.recognize(x_B3HW), self._charset), strict=True):
+                texts[index] = read
+        return texts
+
+
+def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Group lines into batches of one width each.
+
+    Args:
+        widths_px: of the lines.
+
+    Returns:
+        Width of the batch (a multiple of 64, at least 64) and the indices of its lines; each line is in exactly one batch.
+    """
+    buckets: dict[int, list[int]] = {}
+    for index, width_px in enumerate(widths_px):
+        buckets.setdefault(max(1, math.ceil(width_px / WIDTH_STEP_PX)) * WIDTH_STEP_PX, []).append(index)
+    batches: list[tuple[int, list[int]]] = []
+    for width_px, indices in sorted(buckets.items()):
+        size = max(1, BATCH_AREA_PX // (48 * width_px))
+        batches += [(width_px, indices[start : start + size]) for start in range(0, len(indices), size)]
+    return batches
