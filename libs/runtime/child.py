@@ -147,6 +147,10 @@ class Child:
             self._signal(signal.SIGKILL)
         return await self.wait()
 
+    def kill(self) -> None:
+        """kill -9 of the whole group, without waiting."""
+        self._signal(signal.SIGKILL)
+
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)

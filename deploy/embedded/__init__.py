@@ -1,0 +1,1 @@
+"""Inkwright on one machine: one supervisor starts, minds and stops every process."""

@@ -1,0 +1,42 @@
+"""A process's log on disk, never larger than a cap."""
+
+from pathlib import Path
+
+MAX_BYTES = 10_000_000
+KEPT_FILES = 3
+
+
+class LogFile:
+    """Lines into ``path``; when it is full it becomes ``path.1``, that ``path.2``, and so on.
+
+    Args:
+        path: the newest file.
+        max_bytes: of one file.
+        kept_files: older files kept.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, kept_files: int = KEPT_FILES) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._kept_files = kept_files
+        self._file = path.open("ab")
+
+    def write(self, line: str) -> None:
+        """Append one line."""
+        self._file.write(line.encode(errors="replace") + b"\n")
+        self._file.flush()
+        if self._file.tell() >= self._max_bytes:
+            self._turn_over()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _turn_over(self) -> None:
+        self._file.close()
+        for number in range(self._kept_files, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            newer = self._path.with_name(f"{self._path.name}.{number - 1}") if number > 1 else self._path
+            if newer.exists():
+                newer.replace(older)
+        self._file = self._path.open("ab")

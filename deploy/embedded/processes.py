@@ -1,0 +1,75 @@
+"""The processes of an installation on one machine, in one table."""
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from urllib.parse import urlsplit
+
+from deploy.embedded import health
+from deploy.embedded.settings import SERVICES, EmbeddedSettings
+from libs.runtime.nats_binary import nats_server_path, write_config
+
+
+class Stage(IntEnum):
+    """The bus starts before all others. Stopping goes the other way, stage by stage."""
+
+    BUS = 0
+    SERVICE = 1
+    GATEWAY = 2
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process.
+
+    Args:
+        name: of its log file and in messages.
+        stage: when it starts and stops.
+        argv: the program and its arguments.
+        is_healthy: whether it does its work at this moment; quick, never raises.
+        env: added to what every process gets.
+    """
+
+    name: str
+    stage: Stage
+    argv: tuple[str, ...]
+    is_healthy: Callable[[], Awaitable[bool]]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def processes(settings: EmbeddedSettings, token: str) -> list[Process]:
+    """The table. Ports in the settings are real ones."""
+    nats_port = urlsplit(settings.nats_url).port
+    assert nats_port is not None
+    nats_conf = write_config(settings.home / "nats" / "nats.conf", port=nats_port, store=settings.home / "nats")
+    gateway = settings.gateway_address
+    return [
+        Process("nats", Stage.BUS, (nats_server_path(), "-c", str(nats_conf)), lambda: health.nats(nats_port)),
+        *(_service(name, getattr(settings, f"{name}_address")) for name in SERVICES),
+        Process("gateway", Stage.GATEWAY, _python("gateway.main"), lambda: health.http(gateway, "/healthz"), {"INKWRIGHT_TOKEN": token}),
+    ]
+
+
+def environment(settings: EmbeddedSettings) -> dict[str, str]:
+    """What every process is told; the rest of the environment is passed on as it is."""
+    told = {
+        "home": settings.home,
+        "roots": settings.roots,
+        "models": settings.models,
+        "nats_url": settings.nats_url,
+        "gateway_address": settings.gateway_address,
+        **{f"{name}_address": getattr(settings, f"{name}_address") for name in SERVICES},
+        "log_level": settings.log_level,
+        "log_format": "json",
+        "grace_seconds": settings.grace_seconds,
+    }
+    return {f"INKWRIGHT_{key.upper()}": str(value) for key, value in told.items()}
+
+
+def _service(name: str, address: str) -> Process:
+    return Process(name, Stage.SERVICE, _python(f"services.{name}.main"), lambda: health.grpc_service(address))
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module)
