@@ -152,7 +152,10 @@ class Supervisor:
 
     async def watch(self) -> None:
         """Return only by an error in the supervisor itself."""
-        await asyncio.gather(*(minder.task for minder in self._minders if minder.task is not None))
+        # Not gather: cancelling it would cancel the minders, and their processes would not be stopped politely.
+        done, _ = await asyncio.wait([minder.task for minder in self._minders if minder.task], return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
     async def stop(self, firm: asyncio.Event) -> None:
         """Stop politely, stage by stage from the gateway to the bus; ``firm`` cuts all waiting short."""
