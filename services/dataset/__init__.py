@@ -1,0 +1,1 @@
+"""Datasets: an index of folders of images, their label files, and frozen versions."""

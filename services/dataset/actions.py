@@ -1,0 +1,257 @@
+"""What can be done with datasets and versions: one function a verb."""
+
+from collections.abc import Sequence
+
+from inkwright.dataset.v1.dataset_events_pb2 import VersionFrozen
+from libs.runtime.errors import AlreadyExists, InvalidInput
+from libs.runtime.names import DATASET, VERSION, check_id, new_id
+from libs.runtime.object_store import ObjectStore
+from libs.runtime.paging import Cursor, Page
+from services.dataset.domain import (
+    Dataset,
+    DatasetState,
+    Image,
+    ImageState,
+    LabelState,
+    NoImages,
+    StorageType,
+    Version,
+    VersionEntry,
+    check_description,
+)
+from services.dataset.pairing import is_image
+from services.dataset.store import Work
+from services.dataset.stores import Stores
+
+MAX_REQUEST_ID = 64
+MAX_NAMES = 500
+
+
+async def create_dataset(
+    work: Work, stores: Stores, *, project: str, dataset_id: str, description: str, storage_type: StorageType, path: str, request_id: str
+) -> Dataset:
+    """Register a folder; its first sync is wanted from then on.
+
+    Raises:
+        InvalidName, AlreadyExists: the name breaks the rule or is taken.
+        StorageNotOffered, PathNotFound, OutsideRoots, NoImages: nothing can be indexed there.
+        InvalidInput: the description or the request id is too long.
+    """
+    check_id(dataset_id, "dataset")
+    check_description(description)
+    _check_request_id(request_id)
+    async with work(read_only=True) as w:
+        earlier = await w.datasets.created_by(project, request_id)
+        if earlier is not None:
+            return earlier
+        taken = await w.datasets.exists(project, dataset_id)
+    if taken:
+        raise _taken(project, dataset_id)
+    store = await stores.open(storage_type, path)
+    if not await _holds_image(store):
+        raise NoImages(f"{path} holds no JPG, PNG or BMP image; put images there, or give another folder.", path=path)
+    async with work() as w:
+        # Another call may have been faster while the folder was looked at.
+        earlier = await w.datasets.created_by(project, request_id)
+        if earlier is not None:
+            return earlier
+        if await w.datasets.exists(project, dataset_id):
+            raise _taken(project, dataset_id)
+        dataset = Dataset(
+            uid=new_id("ds"),
+            project=project,
+            dataset_id=dataset_id,
+            description=description,
+            storage_type=storage_type,
+            path=path,
+            state=DatasetState.INDEXING,
+            create_time=w.now,
+            update_time=w.now,
+        )
+        w.datasets.add(dataset, request_id=request_id)
+        await w.commit()
+    return dataset
+
+
+async def get_dataset(work: Work, name: str) -> Dataset:
+    """Read one.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    async with work(read_only=True) as w:
+        return await w.datasets.get(name)
+
+
+async def list_datasets(work: Work, project: str, *, size: int, after: Cursor) -> Page[Dataset]:
+    """In order of their ids."""
+    async with work(read_only=True) as w:
+        return await w.datasets.page(project, size=size, after=after)
+
+
+async def describe_dataset(work: Work, name: str, *, description: str, etag: str) -> Dataset:
+    """Change the description.
+
+    Raises:
+        NotFound: no such dataset.
+        Conflict: the etag is stale.
+        InvalidInput: the description is too long.
+    """
+    async with work() as w:
+        dataset = await w.datasets.get(name, lock=True)
+        dataset.check_etag(etag)
+        described = dataset.describe(description, at=w.now)
+        await w.datasets.put(described)
+        await w.commit()
+    return described
+
+
+async def delete_dataset(work: Work, name: str, *, etag: str) -> None:
+    """Forget a dataset; the indexer takes its index apart and tells of each image.
+
+    Raises:
+        NotFound: no such dataset.
+        Conflict: the etag is stale.
+    """
+    async with work() as w:
+        dataset = await w.datasets.get(name, lock=True)
+        dataset.check_etag(etag)
+        await w.datasets.delete(dataset)
+        await w.commit()
+
+
+async def want_sync(work: Work, name: str) -> Dataset:
+    """Ask the indexer for a sync.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    async with work() as w:
+        dataset = (await w.datasets.get(name, lock=True)).want_sync(at=w.now)
+        await w.datasets.put(dataset)
+        await w.commit()
+    return dataset
+
+
+async def list_images(
+    work: Work,
+    name: str,
+    *,
+    size: int,
+    after: Cursor,
+    state: ImageState | None,
+    label_state: LabelState | None,
+    key: str,
+    image_ids: Sequence[str],
+) -> tuple[Dataset, Page[Image], int]:
+    """In key order, with the number of all that match.
+
+    Raises:
+        NotFound: no such dataset.
+        InvalidInput: more than 500 ids.
+    """
+    if len(image_ids) > MAX_NAMES:
+        raise InvalidInput(f"{len(image_ids)} names were given; ask for at most {MAX_NAMES} at once.", num_names=len(image_ids))
+    async with work(read_only=True) as w:
+        dataset = await w.datasets.get(name)
+        page, total = await w.images.page(
+            dataset.uid, size=size, after=after, state=state, label_state=label_state, key=key, image_ids=image_ids
+        )
+    return dataset, page, total
+
+
+async def get_image(work: Work, name: str, image_id: str) -> tuple[Dataset, Image]:
+    """One row of the index of dataset ``name``.
+
+    Raises:
+        NotFound: no such dataset or image.
+    """
+    async with work(read_only=True) as w:
+        dataset = await w.datasets.get(name)
+        return dataset, await w.images.get(dataset, image_id)
+
+
+async def freeze_dataset(work: Work, name: str, *, request_id: str) -> tuple[Dataset, Version]:
+    """Freeze what the index holds now.
+
+    Raises:
+        NotFound: no such dataset.
+        DatasetNotReady: no sync of it has finished.
+        InvalidInput: the request id is missing or too long.
+    """
+    if not request_id:
+        raise InvalidInput("Give a request_id of 1 to 64 characters, so that a repeated call freezes only once.", field="request_id")
+    _check_request_id(request_id)
+    async with work() as w:
+        dataset = await w.datasets.get(name, lock=True)
+        version = await w.versions.frozen_by(dataset, request_id)
+        if version is None:
+            dataset.check_freezable()
+            version = await w.versions.freeze(dataset, request_id=request_id, at=w.now)
+            fact = VersionFrozen(
+                version=dataset.version_name(version.version_id),
+                digest=version.digest,
+                num_images=version.num_images,
+                num_labeled=version.num_labeled,
+                request_id=request_id,
+            )
+            w.tell(fact, resource="version", id=version.version_id)
+            await w.commit()
+    return dataset, version
+
+
+async def get_version(work: Work, name: str) -> tuple[Dataset, Version]:
+    """Read one.
+
+    Raises:
+        NotFound: no such dataset or version.
+    """
+    ids = VERSION.parse(name)
+    async with work(read_only=True) as w:
+        dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]))
+        return dataset, await w.versions.get(dataset, ids["version"])
+
+
+async def list_versions(work: Work, name: str, *, size: int, after: Cursor) -> tuple[Dataset, Page[Version]]:
+    """Newest first.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    async with work(read_only=True) as w:
+        dataset = await w.datasets.get(name)
+        return dataset, await w.versions.page(dataset, size=size, after=after)
+
+
+async def list_version_entries(work: Work, name: str, *, size: int, after: Cursor) -> tuple[Dataset, Page[VersionEntry]]:
+    """The manifest of a version, in key order.
+
+    Raises:
+        NotFound: no such dataset or version.
+    """
+    ids = VERSION.parse(name)
+    async with work(read_only=True) as w:
+        dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]))
+        version = await w.versions.get(dataset, ids["version"])
+        return dataset, await w.versions.entries(version, size=size, after=after)
+
+
+async def _holds_image(store: ObjectStore) -> bool:
+    after: str | None = None
+    while True:
+        page = await store.list(after=after)
+        if any(is_image(item.key) for item in page.items):
+            return True
+        if page.next_after is None:
+            return False
+        after = page.next_after
+
+
+def _check_request_id(request_id: str) -> None:
+    if len(request_id) > MAX_REQUEST_ID:
+        raise InvalidInput(f"The request_id has {len(request_id)} characters; use at most {MAX_REQUEST_ID}.", field="request_id")
+
+
+def _taken(project: str, dataset_id: str) -> AlreadyExists:
+    name = DATASET.format(project=project, dataset=dataset_id)
+    return AlreadyExists(f"There is a dataset {name} already; choose another name.", name=name)

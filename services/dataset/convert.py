@@ -1,0 +1,209 @@
+"""Between the domain and the protos, in pairs."""
+
+from typing import Any
+
+from inkwright.common.v1 import geometry_pb2
+from inkwright.dataset.v1 import dataset_pb2
+from libs.runtime.errors import InvalidInput
+from libs.runtime.times import to_timestamp
+from services.dataset import domain
+from services.dataset.domain import Counts, Dataset, Finding, Image, ImageLabels, LabelBox, Progress, Quad, Version, VersionEntry
+
+
+def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
+    """The resource as callers see it."""
+    return dataset_pb2.Dataset(
+        name=dataset.name,
+        description=dataset.description,
+        storage_type=dataset_pb2.Dataset.StorageType.Value(dataset.storage_type),
+        path=dataset.path,
+        state=dataset_pb2.Dataset.State.Value(dataset.state),
+        error_message=dataset.error_message,
+        counts=counts_to_proto(dataset.counts),
+        sync_number=dataset.sync_number,
+        progress=progress_to_proto(dataset.progress),
+        etag=dataset.etag,
+        create_time=to_timestamp(dataset.create_time),
+        update_time=to_timestamp(dataset.update_time),
+    )
+
+
+def storage_type_from_proto(value: int) -> domain.StorageType:
+    """Unspecified means LOCAL.
+
+    Raises:
+        InvalidInput: a value this server does not know.
+    """
+    if value == dataset_pb2.Dataset.STORAGE_TYPE_UNSPECIFIED:
+        return domain.StorageType.LOCAL
+    return domain.StorageType(enum_name(dataset_pb2.Dataset.StorageType, value, "storage_type"))
+
+
+def image_state_from_proto(value: int) -> domain.ImageState | None:
+    """Unspecified means any.
+
+    Raises:
+        InvalidInput: a value this server does not know.
+    """
+    return domain.ImageState(enum_name(dataset_pb2.Image.State, value, "state")) if value else None
+
+
+def label_state_from_proto(value: int) -> domain.LabelState | None:
+    """Unspecified means any.
+
+    Raises:
+        InvalidInput: a value this server does not know.
+    """
+    return domain.LabelState(enum_name(dataset_pb2.Image.LabelState, value, "label_state")) if value else None
+
+
+def enum_name(kind: Any, value: int, field: str) -> str:
+    """The name of an enum's value.
+
+    Raises:
+        InvalidInput: a value this server does not know.
+    """
+    if value not in kind.values():
+        raise InvalidInput(f"{value} is no value of {field}.", field=field, value=value)
+    name: str = kind.Name(value)
+    return name
+
+
+def counts_to_proto(counts: Counts) -> dataset_pb2.DatasetCounts:
+    """Field by field."""
+    return dataset_pb2.DatasetCounts(
+        num_images=counts.num_images,
+        num_labeled=counts.num_labeled,
+        num_unlabeled=counts.num_unlabeled,
+        num_rejected=counts.num_rejected,
+        num_boxes=counts.num_boxes,
+        num_with_findings=counts.num_with_findings,
+    )
+
+
+def counts_from_proto(counts: dataset_pb2.DatasetCounts) -> Counts:
+    """Field by field."""
+    return Counts(
+        num_images=counts.num_images,
+        num_labeled=counts.num_labeled,
+        num_unlabeled=counts.num_unlabeled,
+        num_rejected=counts.num_rejected,
+        num_boxes=counts.num_boxes,
+        num_with_findings=counts.num_with_findings,
+    )
+
+
+def progress_to_proto(progress: Progress) -> dataset_pb2.SyncProgress:
+    """Field by field."""
+    return dataset_pb2.SyncProgress(
+        num_seen=progress.num_seen, num_changed=progress.num_changed, images_per_second=progress.images_per_second
+    )
+
+
+def finding_to_proto(finding: Finding) -> dataset_pb2.Finding:
+    """Field by field."""
+    severity = dataset_pb2.Finding.Severity.Value(finding.severity)
+    return dataset_pb2.Finding(severity=severity, code=finding.code, message=finding.message, line=finding.line)
+
+
+def finding_from_proto(finding: dataset_pb2.Finding) -> Finding:
+    """Field by field."""
+    severity = domain.Severity(dataset_pb2.Finding.Severity.Name(finding.severity))
+    return Finding(severity, finding.code, finding.message, finding.line)
+
+
+def image_to_proto(dataset: Dataset, image: Image) -> dataset_pb2.Image:
+    """The resource as callers see it."""
+    return dataset_pb2.Image(
+        name=dataset.image_name(image.image_id),
+        key=image.key,
+        state=dataset_pb2.Image.State.Value(image.state),
+        label_state=dataset_pb2.Image.LabelState.Value(image.label_state),
+        width_px=image.width_px,
+        height_px=image.height_px,
+        size_bytes=image.size_bytes,
+        store_etag=image.store_etag,
+        label_key=image.label_key,
+        label_digest=image.label_digest,
+        num_boxes=image.num_boxes,
+        findings=[finding_to_proto(finding) for finding in image.findings],
+        update_time=to_timestamp(image.update_time),
+    )
+
+
+def quad_to_proto(quad: Quad) -> geometry_pb2.Quad:
+    """Four points."""
+    return geometry_pb2.Quad(points=[geometry_pb2.Point(x=x, y=y) for x, y in quad])
+
+
+def quad_from_proto(quad: geometry_pb2.Quad) -> Quad:
+    """Four points.
+
+    Raises:
+        InvalidInput: another number of points.
+    """
+    if len(quad.points) != 4:
+        raise InvalidInput(f"A quad has 4 points, this one has {len(quad.points)}.", num_points=len(quad.points))
+    a, b, c, d = ((point.x, point.y) for point in quad.points)
+    return a, b, c, d
+
+
+def box_to_proto(box: LabelBox) -> dataset_pb2.LabelBox:
+    """Field by field."""
+    return dataset_pb2.LabelBox(box_id=box.box_id, quad=quad_to_proto(box.quad), text=box.text, unreadable=box.unreadable)
+
+
+def box_from_proto(box: dataset_pb2.LabelBox) -> LabelBox:
+    """Field by field.
+
+    Raises:
+        InvalidInput: no quad of four points.
+    """
+    return LabelBox(box.box_id, quad_from_proto(box.quad), box.text, box.unreadable)
+
+
+def labels_to_proto(dataset: Dataset, image: Image, labels: ImageLabels) -> dataset_pb2.ImageLabels:
+    """What the label file of an image says."""
+    return dataset_pb2.ImageLabels(
+        name=dataset.labels_name(image.image_id),
+        boxes=[box_to_proto(box) for box in labels.boxes],
+        file_etag=labels.file_etag,
+        findings=[finding_to_proto(finding) for finding in labels.findings],
+        width_px=image.width_px,
+        height_px=image.height_px,
+    )
+
+
+def boxes_to_bytes(boxes: tuple[LabelBox, ...]) -> bytes:
+    """The form in which the store keeps boxes."""
+    return dataset_pb2.ImageLabels(boxes=[box_to_proto(box) for box in boxes]).SerializeToString()
+
+
+def boxes_from_bytes(data: bytes) -> tuple[LabelBox, ...]:
+    """What ``boxes_to_bytes`` wrote."""
+    return tuple(box_from_proto(box) for box in dataset_pb2.ImageLabels.FromString(data).boxes)
+
+
+def version_to_proto(dataset: Dataset, version: Version) -> dataset_pb2.Version:
+    """The resource as callers see it."""
+    return dataset_pb2.Version(
+        name=dataset.version_name(version.version_id),
+        digest=version.digest,
+        num_images=version.num_images,
+        num_labeled=version.num_labeled,
+        create_time=to_timestamp(version.create_time),
+    )
+
+
+def entry_to_proto(dataset: Dataset, entry: VersionEntry) -> dataset_pb2.VersionEntry:
+    """One row of a version's manifest."""
+    return dataset_pb2.VersionEntry(
+        image=dataset.image_name(entry.image_id),
+        key=entry.key,
+        size_bytes=entry.size_bytes,
+        store_etag=entry.store_etag,
+        width_px=entry.width_px,
+        height_px=entry.height_px,
+        label_digest=entry.label_digest,
+        boxes=[box_to_proto(box) for box in entry.boxes],
+    )

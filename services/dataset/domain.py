@@ -1,0 +1,400 @@
+"""What a dataset is: the index of a folder, image by image. No I/O, no clock, no random."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from libs.runtime.errors import Conflict, InvalidInput, WrongState
+from libs.runtime.names import DATASET, IMAGE, LABELS, VERSION
+
+MAX_DESCRIPTION: Final = 1_000
+MIN_SIDE_PX: Final = 30
+"""Both sides of a usable image are longer than this."""
+MAX_IMAGE_BYTES: Final = 128 * 1024 * 1024
+
+Point = tuple[float, float]
+Quad = tuple[Point, Point, Point, Point]
+"""Pixels of the upright image, clockwise from the text's top left."""
+
+
+class NoImages(InvalidInput):
+    """The folder holds no image."""
+
+    reason = "NO_IMAGES"
+
+
+class StorageNotOffered(InvalidInput):
+    """A storage type this installation does not offer."""
+
+    reason = "STORAGE_NOT_OFFERED"
+
+
+class ImageChanged(Conflict):
+    """The stored image is not the one that was indexed."""
+
+    reason = "IMAGE_CHANGED"
+
+
+class DatasetNotReady(WrongState):
+    """No sync has finished yet."""
+
+    reason = "DATASET_NOT_READY"
+
+
+class StorageType(StrEnum):
+    """Where the images lie."""
+
+    LOCAL = "LOCAL"
+    OSS = "OSS"
+
+
+class DatasetState(StrEnum):
+    """See ``Dataset.State`` in the proto."""
+
+    INDEXING = "INDEXING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
+class ImageState(StrEnum):
+    """Whether an image can be used."""
+
+    USABLE = "USABLE"
+    REJECTED = "REJECTED"
+
+
+class LabelState(StrEnum):
+    """Where an image's labels stand."""
+
+    UNLABELED = "UNLABELED"
+    LABELED = "LABELED"
+    SUBMITTED = "SUBMITTED"
+    RETURNED = "RETURNED"
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    REPAIRED = "REPAIRED"
+    SKIPPED = "SKIPPED"
+    REJECTED = "REJECTED"
+    WARNING = "WARNING"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a person should know about one row of the index; ``line`` is 0 where there is none."""
+
+    severity: Severity
+    code: str
+    message: str
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class LabelBox:
+    """One piece of text in a label file."""
+
+    box_id: str
+    quad: Quad
+    text: str
+    unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class ImageLabels:
+    """What a label file says. No file: no boxes, empty etag and digest."""
+
+    boxes: tuple[LabelBox, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    file_etag: str = ""
+    digest: str = ""
+    readable: bool = False
+
+
+@dataclass(frozen=True)
+class Image:
+    """One row of the index. Sizes are those of the upright image, 0 when it could not be decoded."""
+
+    image_id: str
+    key: str
+    state: ImageState
+    label_state: LabelState
+    width_px: int
+    height_px: int
+    size_bytes: int
+    store_etag: str
+    label_key: str = ""
+    label_etag: str = ""
+    label_digest: str = ""
+    num_boxes: int = 0
+    image_findings: tuple[Finding, ...] = ()
+    label_findings: tuple[Finding, ...] = ()
+    shares_label_with: tuple[str, ...] = ()
+    update_time: datetime | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them, those of the image first."""
+        return self.image_findings + self.label_findings
+
+    @property
+    @property
+    def source_tag(self) -> str:
+        """That of the candidate this row was made from."""
+        return source_tag(self.store_etag, self.label_key, self.label_etag, *self.shares_label_with)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be labelled and trained on."""
+        return self.state is ImageState.USABLE
+
+    def with_labels(self, labels: ImageLabels, *, label_key: str, at: datetime) -> "Image":
+        """After its label file was read again: a changed file is LABELED whatever was submitted before."""
+        if not labels.readable:
+            state = LabelState.UNLABELED
+        elif labels.digest == self.label_digest and self.label_state is not LabelState.UNLABELED:
+            state = self.label_state
+        else:
+            state = LabelState.LABELED
+        return replace(
+            self,
+            label_state=state,
+            label_key=label_key if labels.file_etag else "",
+            label_etag=labels.file_etag,
+            label_digest=labels.digest if labels.readable else "",
+            num_boxes=len(labels.boxes),
+            label_findings=labels.findings,
+            update_time=at,
+        )
+
+    def with_label_key(self, label_key: str) -> "Image":
+        """Where its label file will be."""
+        return replace(self, label_key=label_key)
+
+    def without_labels(self) -> "Image":
+        """A rejected image: whatever lies beside it counts for nothing."""
+        return replace(self, label_state=LabelState.UNLABELED, label_digest="", num_boxes=0, label_findings=())
+
+    def submitted(self, num_boxes: int, *, at: datetime) -> "Image":
+        """Labels were submitted through Inkwright."""
+        return replace(self, label_state=LabelState.SUBMITTED, num_boxes=num_boxes, update_time=at)
+
+    def returned(self, *, at: datetime) -> "Image":
+        """A reviewer returned the labels."""
+        return replace(self, label_state=LabelState.RETURNED, update_time=at)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sums over the index; kept up to date image by image."""
+
+    num_images: int = 0
+    num_labeled: int = 0
+    num_unlabeled: int = 0
+    num_rejected: int = 0
+    num_boxes: int = 0
+    num_with_findings: int = 0
+
+    def exchange(self, old: Image | None, new: Image | None) -> "Counts":
+        """The counts after ``old`` (None: a new image) became ``new`` (None: it is gone)."""
+        counts = self
+        for image, sign in ((old, -1), (new, 1)):
+            if image is not None:
+                counts = counts._plus(image, sign)
+        return counts
+
+    def _plus(self, image: Image, sign: int) -> "Counts":
+        labeled = image.label_state is not LabelState.UNLABELED
+        return Counts(
+            num_images=self.num_images + sign,
+            num_labeled=self.num_labeled + sign * (image.is_usable and labeled),
+            num_unlabeled=self.num_unlabeled + sign * (image.is_usable and not labeled),
+            num_rejected=self.num_rejected + sign * (not image.is_usable),
+            num_boxes=self.num_boxes + sign * image.num_boxes,
+            num_with_findings=self.num_with_findings + sign * bool(image.findings),
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running sync has come."""
+
+    num_seen: int = 0
+    num_changed: int = 0
+    images_per_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of images and where its index stands.
+
+    Args:
+        uid: never used again, other than the name.
+        sync_wanted: a sync was asked for and has not finished.
+        revision: goes up with every change that the etag stands for.
+    """
+
+    uid: str
+    project: str
+    dataset_id: str
+    description: str
+    storage_type: StorageType
+    path: str
+    state: DatasetState
+    create_time: datetime
+    update_time: datetime
+    error_message: str = ""
+    counts: Counts = field(default_factory=Counts)
+    sync_number: int = 0
+    sync_wanted: bool = True
+    progress: Progress = field(default_factory=Progress)
+    revision: int = 1
+
+    @property
+    def name(self) -> str:
+        """``projects/{project}/datasets/{dataset}``."""
+        return DATASET.format(project=self.project, dataset=self.dataset_id)
+
+    @property
+    def etag(self) -> str:
+        """Stands for this revision of this dataset."""
+        return hashlib.sha256(f"{self.uid}/{self.revision}".encode()).hexdigest()[:16]
+
+    def image_name(self, image_id: str) -> str:
+        """``projects/{project}/datasets/{dataset}/images/{image}``."""
+        return IMAGE.format(project=self.project, dataset=self.dataset_id, image=image_id)
+
+    def labels_name(self, image_id: str) -> str:
+        """``projects/{project}/datasets/{dataset}/images/{image}/labels``."""
+        return LABELS.format(project=self.project, dataset=self.dataset_id, image=image_id)
+
+    def version_name(self, version_id: str) -> str:
+        """``projects/{project}/datasets/{dataset}/versions/{version}``."""
+        return VERSION.format(project=self.project, dataset=self.dataset_id, version=version_id)
+
+    def check_etag(self, etag: str) -> None:
+        """Accept an empty etag or the current one.
+
+        Raises:
+            Conflict: another one.
+        """
+        if etag and etag != self.etag:
+            raise Conflict(f"{self.name} was changed by somebody else; read it again, then repeat.", name=self.name)
+
+    def describe(self, description: str, *, at: datetime) -> "Dataset":
+        """Change the description.
+
+        Raises:
+            InvalidInput: more than 1,000 characters.
+        """
+        return replace(self, description=check_description(description), revision=self.revision + 1, update_time=at)
+
+    def want_sync(self, *, at: datetime) -> "Dataset":
+        """Ask for a sync; one that is wanted already is the same one."""
+        if self.sync_wanted:
+            return self
+        state = DatasetState.INDEXING if self.sync_number == 0 else self.state
+        return replace(self, sync_wanted=True, state=state, progress=Progress(), revision=self.revision + 1, update_time=at)
+
+    def counted(self, old: Image | None, new: Image | None) -> "Dataset":
+        """With the counts after one image changed."""
+        return replace(self, counts=self.counts.exchange(old, new))
+
+    def moved_on(self, progress: Progress) -> "Dataset":
+        """A sync came further."""
+        return replace(self, progress=progress)
+
+    def synced(self, *, at: datetime) -> "Dataset":
+        """The sync is finished."""
+        return replace(
+            self,
+            state=DatasetState.READY,
+            error_message="",
+            sync_number=self.sync_number + 1,
+            sync_wanted=False,
+            progress=Progress(),
+            revision=self.revision + 1,
+            update_time=at,
+        )
+
+    def sync_failed(self, message: str, *, at: datetime) -> "Dataset":
+        """The folder could not be read; the index stays as it is."""
+        return replace(
+            self,
+            state=DatasetState.FAILED,
+            error_message=message,
+            sync_wanted=False,
+            progress=Progress(),
+            revision=self.revision + 1,
+            update_time=at,
+        )
+
+    def check_freezable(self) -> None:
+        """A version can be frozen once a sync has finished.
+
+        Raises:
+            DatasetNotReady: none has.
+        """
+        if self.sync_number == 0:
+            message = f"{self.name} is {self.state}: no sync of it has finished. Wait until it is READY, then freeze it."
+            raise DatasetNotReady(message, name=self.name, state=self.state)
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a dataset held at one moment."""
+
+    version_id: str
+    digest: str
+    num_images: int
+    num_labeled: int
+    create_time: datetime
+    request_id: str
+
+
+@dataclass(frozen=True)
+class VersionEntry:
+    """One usable image of a version, with its labels at that moment."""
+
+    image_id: str
+    key: str
+    size_bytes: int
+    store_etag: str
+    width_px: int
+    height_px: int
+    label_digest: str
+    boxes: tuple[LabelBox, ...] = ()
+
+
+def image_id_of(key: str) -> str:
+    """The id of the image with this key: the same in every sync."""
+    return "img_" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def source_tag(*parts: str) -> str:
+    """A short stand-in for everything an index row was made from."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def check_description(description: str) -> str:
+    """Return it.
+
+    Raises:
+        InvalidInput: more than 1,000 characters.
+    """
+    if len(description) > MAX_DESCRIPTION:
+        message = f"The description has {len(description)} characters; use at most {MAX_DESCRIPTION}."
+        raise InvalidInput(message, field="description", length=len(description))
+    return description
+
+
+def digest_of(entries: Iterable[tuple[str, int, str, str]]) -> str:
+    """SHA-256 (hex) over (key, size, store etag, label digest) of each image, whatever order they come in."""
+    total = hashlib.sha256()
+    for entry in sorted(entries):
+        total.update("\0".join(map(str, entry)).encode("utf-8", "surrogateescape") + b"\n")
+    return total.hexdigest()

@@ -1,0 +1,137 @@
+"""Image bytes and label files: reading them from the store, and writing labels beside the image."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from libs.ocrkit.labels.voc import write_voc
+from libs.runtime.errors import AlreadyExists, Conflict, WrongState
+from libs.runtime.object_store import ObjectStore
+from services.dataset.actions import get_image
+from services.dataset.domain import Dataset, Image, ImageChanged, ImageLabels, LabelBox
+from services.dataset.examine import box_to_file, labels_from_bytes, read_labels, read_with_etag
+from services.dataset.pairing import LABEL_SUFFIX, stem_of
+from services.dataset.store import Work
+from services.dataset.stores import Stores
+
+CHUNK_BYTES: Final = 1024 * 1024
+
+
+async def read_image(work: Work, stores: Stores, dataset_name: str, image_id: str, *, store_etag: str) -> AsyncIterator[bytes]:
+    """The image's bytes as stored, in pieces of at most 1 MiB.
+
+    Raises:
+        NotFound: no such dataset or image, or its file is gone.
+        ImageChanged: ``store_etag`` is given and the stored image has, or gets while it is read, another one.
+    """
+    dataset, image = await get_image(work, dataset_name, image_id)
+    store = await stores.open(dataset.storage_type, dataset.path)
+    await _check_unchanged(store, image, store_etag)
+    async for chunk in store.read_stream(image.key, chunk_bytes=CHUNK_BYTES):
+        yield chunk
+    await _check_unchanged(store, image, store_etag)
+
+
+async def get_image_labels(work: Work, stores: Stores, dataset_name: str, image_id: str) -> tuple[Dataset, Image, ImageLabels]:
+    """What the label file beside an image says at this moment.
+
+    Raises:
+        NotFound: no such dataset or image.
+        WrongState: the image is rejected.
+        Conflict: another program keeps writing the file.
+    """
+    dataset, image = await get_image(work, dataset_name, image_id)
+    _check_usable(dataset, image)
+    store = await stores.open(dataset.storage_type, dataset.path)
+    return dataset, image, await read_labels(store, _with_label_key(image))
+
+
+async def write_image_labels(
+    work: Work, stores: Stores, dataset_name: str, image_id: str, *, boxes: Sequence[LabelBox], file_etag: str
+) -> tuple[Dataset, Image, ImageLabels]:
+    """Write the label file beside an image.
+
+    What it replaces is kept in the database first. What lies there already in the same words is left alone.
+
+    Args:
+        work: units of work.
+        stores: opens the dataset's store.
+        dataset_name: of the dataset.
+        image_id: of the image.
+        boxes: in their order.
+        file_etag: tag of the file the labels were made from; empty when there was none.
+
+    Raises:
+        NotFound: no such dataset or image.
+        WrongState: the image is rejected.
+        Conflict: the file is not the one with ``file_etag``.
+        InvalidInput: a text that no XML can carry.
+    """
+    dataset, image = await get_image(work, dataset_name, image_id)
+    _check_usable(dataset, image)
+    image = _with_label_key(image)
+    store = await stores.open(dataset.storage_type, dataset.path)
+    found = await read_with_etag(store, image.label_key)
+    data = write_voc(
+        [box_to_file(box) for box in boxes],
+        filename=image.key.rpartition("/")[2],
+        width_px=image.width_px,
+        height_px=image.height_px,
+        previous=found[0] if found else None,
+    )
+    if found is None:
+        try:
+            etag = (await store.write_new(image.label_key, data)).etag
+        except AlreadyExists as fault:
+            raise _changed(image) from fault
+    elif found[0] == data:
+        etag = found[1]
+    elif found[1] != file_etag:
+        raise _changed(image)
+    else:
+        async with work() as w:
+            await w.images.keep_replaced(dataset, image, found[1], found[0], at=w.now)
+            await w.commit()
+        etag = (await store.replace(image.label_key, data, if_etag=file_etag)).etag
+    stored = await read_with_etag(store, image.label_key)
+    if stored != (data, etag):
+        raise _changed(image)
+    return dataset, *await _take_over(work, dataset, image, labels_from_bytes(data, etag, image))
+
+
+async def _take_over(work: Work, dataset: Dataset, image: Image, labels: ImageLabels) -> tuple[Image, ImageLabels]:
+    """The written file becomes part of the index, so that the next sync finds nothing new."""
+    async with work() as w:
+        current = await w.datasets.find(dataset.uid, lock=True)
+        rows = await w.images.many(dataset.uid, [image.image_id])
+        old = rows.get(image.image_id)
+        if current is not None and old is not None:
+            new = old.with_labels(labels, label_key=image.label_key, at=w.now)
+            await w.images.put(dataset.uid, new, labels.boxes)
+            await w.datasets.put(current.counted(old, new))
+            await w.commit()
+            image = new
+    return image, labels
+
+
+async def _check_unchanged(store: ObjectStore, image: Image, store_etag: str) -> None:
+    if store_etag and (await store.head(image.key)).etag != store_etag:
+        raise ImageChanged(f"{image.key} was changed since it was indexed; sync the dataset, then repeat.", key=image.key)
+
+
+def _with_label_key(image: Image) -> Image:
+    return image if image.label_key else image.with_label_key(stem_of(image.key) + LABEL_SUFFIX)
+
+
+def _check_usable(dataset: Dataset, image: Image) -> None:
+    if not image.is_usable:
+        name = dataset.image_name(image.image_id)
+        reasons = " ".join(finding.message for finding in image.image_findings)
+        raise WrongState(f"{name} cannot be labelled: {reasons}", name=name, reasons=reasons)
+
+
+def _changed(image: Image) -> Conflict:
+    message = (
+        f"{image.label_key} was changed by somebody else since it was read. Read the page again, or submit with overwrite "
+        "to lay your labels over it; the replaced file is kept."
+    )
+    return Conflict(message, key=image.label_key)

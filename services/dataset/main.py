@@ -1,0 +1,54 @@
+"""The dataset service: ``python -m services.dataset.main``."""
+
+from inkwright.dataset.v1 import dataset_service_pb2
+from inkwright.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
+from libs.runtime.allowed_roots import AllowedRoots
+from libs.runtime.bus import Bus
+from libs.runtime.db import Database
+from libs.runtime.grpc_server import GrpcServer
+from libs.runtime.hearing import hear
+from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.migrations import upgrade
+from libs.runtime.outbox import Relay
+from libs.runtime.service import Service, Worker, run_service
+from services.dataset.api import DatasetApi
+from services.dataset.events import HEARINGS, Deps
+from services.dataset.indexer import Indexer
+from services.dataset.settings import DatasetSettings
+from services.dataset.store import METADATA, DatasetWork
+from services.dataset.stores import Stores
+
+log = get_logger()
+
+
+async def build() -> Service:
+    """Everything the process is made of, nothing started."""
+    settings = DatasetSettings()
+    configure_logs("dataset", level=settings.log_level, log_format=settings.log_format)
+    log.info("settings", **settings.masked())
+    return await build_with(settings)
+
+
+async def build_with(settings: DatasetSettings) -> Service:
+    """``build`` for given settings."""
+    await upgrade("dataset", settings.database_url)
+    database = Database(settings.database_url)
+    bus = await Bus.connect(settings.nats_url, name="dataset")
+    work = database.work(DatasetWork)
+    stores = Stores(AllowedRoots.from_setting(settings.roots))
+    indexer = Indexer(work, stores)
+    server = GrpcServer(settings.address)
+    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
+    return Service(
+        "dataset",
+        doors=[server],
+        workers=[Worker("indexer", indexer.run)],
+        relay=Relay(database, METADATA, bus),
+        consumers=hear(bus, HEARINGS, Deps(work)),
+        closers=[database.close, bus.close],
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+if __name__ == "__main__":
+    run_service(build)

@@ -1,0 +1,149 @@
+"""Tables of the dataset service. Only ``store`` reads and writes them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from libs.runtime.tables import UtcDateTime, add_plumbing
+
+MAX_KEY = 1_024
+
+
+class Table(SQLModel, registry=registry()):
+    """Base of this service's rows; keeps its tables apart from every other service's."""
+
+
+METADATA = add_plumbing(Table.metadata)
+
+
+class DatasetRow(Table, table=True):
+    """A dataset. Its uid is never used again, its name may be."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (UniqueConstraint("project", "dataset_id"), UniqueConstraint("project", "request_id"))
+
+    uid: str = Field(primary_key=True, max_length=40)
+    project: str = Field(max_length=100)
+    dataset_id: str = Field(max_length=30)
+    # Null where the call had none: nulls do not collide in a unique constraint.
+    request_id: str | None = Field(max_length=64)
+    description: str
+    storage_type: str = Field(max_length=20)
+    path: str
+    state: str = Field(max_length=20)
+    error_message: str
+    num_images: int
+    num_labeled: int
+    num_unlabeled: int
+    num_rejected: int
+    num_boxes: int
+    num_with_findings: int
+    sync_number: int
+    sync_wanted: bool = Field(index=True)
+    num_seen: int
+    num_changed: int
+    images_per_second: float
+    revision: int
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    update_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class PurgeRow(Table, table=True):
+    """A deleted dataset whose index is still to be taken apart."""
+
+    __tablename__ = "purge"
+
+    uid: str = Field(primary_key=True, max_length=40)
+    project: str = Field(max_length=100)
+    dataset_id: str = Field(max_length=30)
+
+
+class ImageRow(Table, table=True):
+    """One image of an index. It outlives its dataset's row until the purge has told of it."""
+
+    __tablename__ = "image"
+    __table_args__ = (Index("image_by_key", "dataset_uid", "key"), Index("image_by_file_stem", "dataset_uid", "file_stem"))
+
+    dataset_uid: str = Field(primary_key=True, max_length=40)
+    image_id: str = Field(primary_key=True, max_length=40)
+    key: str = Field(max_length=MAX_KEY)
+    file_stem: str = Field(max_length=MAX_KEY)
+    state: str = Field(max_length=20)
+    label_state: str = Field(max_length=20)
+    width_px: int
+    height_px: int
+    size_bytes: int = Field(sa_type=BigInteger)
+    store_etag: str = Field(max_length=100)
+    label_key: str = Field(max_length=MAX_KEY)
+    label_etag: str = Field(max_length=100)
+    label_digest: str = Field(max_length=64)
+    num_boxes: int
+    image_findings: list[Any] = Field(sa_type=JSON)
+    label_findings: list[Any] = Field(sa_type=JSON)
+    shares_label_with: list[str] = Field(sa_type=JSON)
+    source_tag: str = Field(max_length=32)
+    update_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class BoxesRow(Table, table=True):
+    """The boxes of an image's label file, apart from its row so that lists stay light."""
+
+    __tablename__ = "boxes"
+    __table_args__ = (ForeignKeyConstraint(["dataset_uid", "image_id"], ["image.dataset_uid", "image.image_id"], ondelete="CASCADE"),)
+
+    dataset_uid: str = Field(primary_key=True, max_length=40)
+    image_id: str = Field(primary_key=True, max_length=40)
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class ReplacedLabelsRow(Table, table=True):
+    """A label file as it was before Inkwright replaced it. Kept when its dataset is deleted: it may be the only copy."""
+
+    __tablename__ = "replaced_labels"
+    __table_args__ = (Index("replaced_labels_by_image", "dataset", "image_id"),)
+
+    uid: str = Field(primary_key=True, max_length=40)
+    dataset: str = Field(max_length=200)
+    image_id: str = Field(max_length=40)
+    label_key: str = Field(max_length=MAX_KEY)
+    etag: str = Field(max_length=100)
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    replace_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class VersionRow(Table, table=True):
+    """A frozen version."""
+
+    __tablename__ = "version"
+    __table_args__ = (UniqueConstraint("dataset_uid", "request_id"), Index("version_by_dataset", "dataset_uid", "version_id"))
+
+    version_id: str = Field(primary_key=True, max_length=40)
+    dataset_uid: str = Field(max_length=40)
+    request_id: str = Field(max_length=64)
+    digest: str = Field(max_length=64)
+    num_images: int
+    num_labeled: int
+    create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class VersionEntryRow(Table, table=True):
+    """One image of a version."""
+
+    __tablename__ = "version_entry"
+    __table_args__ = (
+        ForeignKeyConstraint(["version_id"], ["version.version_id"], ondelete="CASCADE"),
+        Index("version_entry_by_key", "version_id", "key"),
+    )
+
+    version_id: str = Field(primary_key=True, max_length=40)
+    image_id: str = Field(primary_key=True, max_length=40)
+    key: str = Field(max_length=MAX_KEY)
+    size_bytes: int = Field(sa_type=BigInteger)
+    store_etag: str = Field(max_length=100)
+    width_px: int
+    height_px: int
+    label_digest: str = Field(max_length=64)
+    boxes: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
