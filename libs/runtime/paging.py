@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from libs.runtime.errors import InvalidInput
 
-DEFAULT_PAGE_SIZE = 50
+DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 
 T = TypeVar("T")

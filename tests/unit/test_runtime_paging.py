@@ -10,7 +10,7 @@ def request(**fields: str | int) -> ListOperationsRequest:
 
 
 def test_sizes_have_a_default_and_a_maximum() -> None:
-    assert page_size(request()) == 50
+    assert page_size(request()) == 100
     assert page_size(request(page_size=7)) == 7
     assert page_size(request(page_size=5000)) == 1000
 
