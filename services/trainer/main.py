@@ -1,0 +1,66 @@
+"""The trainer's process: ``python -m services.trainer.main``."""
+
+import asyncio
+from importlib.metadata import version
+
+from inkwright.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
+from libs.runtime.bus import Bus
+from libs.runtime.db import Database
+from libs.runtime.grpc_client import connect
+from libs.runtime.grpc_server import GrpcServer
+from libs.runtime.hearing import hear
+from libs.runtime.local_folder import LocalFolder
+from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.migrations import upgrade
+from libs.runtime.outbox import Relay
+from libs.runtime.service import Service, run_service
+from services.trainer.api import TrainerApi
+from services.trainer.dataset_client import DatasetClient
+from services.trainer.deps import Deps
+from services.trainer.events import HEARINGS
+from services.trainer.freezer import Freezer
+from services.trainer.model_actions import register_bases, remove_uploads
+from services.trainer.settings import TrainerSettings
+from services.trainer.store import METADATA, TrainerWork
+from services.trainer.sweeper import Sweeper
+from services.trainer.worker import NodeWorker
+
+log = get_logger()
+
+
+async def build() -> Service:
+    """Settings, logs, database, bus, clients, api; nothing runs yet."""
+    settings = TrainerSettings()
+    configure_logs("trainer", level=settings.log_level, log_format=settings.log_format)
+    log.info("settings", **settings.masked())
+    settings.artifact_folder.mkdir(parents=True, exist_ok=True)
+    await upgrade("trainer", settings.database_url)
+    database = Database(settings.database_url)
+    bus = await Bus.connect(settings.nats_url, name="trainer")
+    channel = connect(settings.dataset_address)
+    deps = Deps(
+        work=database.work(TrainerWork),
+        settings=settings,
+        datasets=DatasetClient(channel),
+        artifacts=LocalFolder(settings.artifact_folder),
+        code_version=version("inkwright"),
+        task_created=asyncio.Event(),
+    )
+    remove_uploads(settings.upload_folder)
+    await register_bases(deps)
+    server = GrpcServer(settings.address)
+    server.add(trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server, TrainerApi(deps), trainer_service_pb2.DESCRIPTOR)
+    workers = [NodeWorker(deps, bus, number=number) for number in range(1, settings.trainer_workers + 1)]
+    return Service(
+        "trainer",
+        doors=[server],
+        workers=[Freezer(deps), Sweeper(deps), *workers],
+        relay=Relay(database, METADATA, bus),
+        consumers=hear(bus, HEARINGS, deps),
+        closers=[channel.close, database.close, bus.close],
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+if __name__ == "__main__":
+    run_service(build)

@@ -1,0 +1,109 @@
+"""``snapshot``: the frozen version's manifest and the bytes of its labelled images, into the task's work folder.
+
+This child speaks gRPC, so it must never import torch.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from libs.runtime.errors import Conflict
+from libs.runtime.grpc_client import call, connect, stream
+from libs.runtime.names import IMAGE
+from services.trainer.nodes.report import Report
+from services.trainer.nodes.spec import NodeSpec, write_json
+
+PAGE_SIZE = 500
+NUM_STREAMS = 4
+
+
+class ImageChanged(Conflict):
+    """An image is not the one that was frozen."""
+
+    reason = "IMAGE_CHANGED"
+
+
+def run(spec: NodeSpec, report: Report) -> None:
+    """Fetch the manifest and the labelled images.
+
+    Raises:
+        ImageChanged: a stored image has another content than the version says.
+        Fault: whatever the dataset service answers.
+    """
+    asyncio.run(_run(spec, report))
+
+
+async def _run(spec: NodeSpec, report: Report) -> None:
+    spec.images_folder.mkdir(parents=True, exist_ok=True)
+    async with connect(spec.dataset_address) as channel:
+        stub = dataset_service_pb2_grpc.DatasetServiceStub(channel)
+        entries = [entry async for entry in _entries(stub, spec.version)]
+        labeled = [entry for entry in entries if entry.label_digest]
+        report.log(f"{spec.version}: {len(entries)} images, {len(labeled)} of them labelled")
+        pages = await _fetch_all(stub, spec, labeled, report)
+    write_json(spec.manifest_file, {"num_images": len(entries), "pages": pages})
+    num_bytes = sum(entry.size_bytes for entry in labeled)
+    report.info(num_images=len(entries), num_labeled=len(labeled), size_bytes=num_bytes)
+
+
+async def _entries(stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, version: str) -> AsyncIterator[dataset_pb2.VersionEntry]:
+    token = ""
+    while True:
+        request = dataset_service_pb2.ListVersionEntriesRequest(parent=version, page_size=PAGE_SIZE, page_token=token)
+        reply = await call(stub.ListVersionEntries, request, deadline_seconds=60)
+        for entry in reply.entries:
+            yield entry
+        token = reply.next_page_token
+        if not token:
+            return
+
+
+async def _fetch_all(
+    stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, spec: NodeSpec, entries: list[dataset_pb2.VersionEntry], report: Report
+) -> list[dict[str, Any]]:
+    slots = asyncio.Semaphore(NUM_STREAMS)
+    pages: dict[str, dict[str, Any]] = {}
+
+    async def fetch(entry: dataset_pb2.VersionEntry) -> None:
+        async with slots:
+            path = spec.images_folder / (IMAGE.parse(entry.image)["image"] + PurePosixPath(entry.key).suffix.lower())
+            digest = await _fetch(stub, entry, path)
+            pages[entry.key] = _page(entry, path.name, digest)
+            report.progress(len(pages) / len(entries), f"Fetching images: {len(pages)} of {len(entries)}")
+
+    # Not a TaskGroup: its exception group would hide the one fault a person wants to read.
+    running = [asyncio.create_task(fetch(entry), name=entry.key) for entry in entries]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for task in running:
+            task.cancel()
+    return [pages[entry.key] for entry in entries]
+
+
+async def _fetch(stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, entry: dataset_pb2.VersionEntry, path: Path) -> str:
+    """Write one image; gives the SHA-256 of its bytes."""
+    request = dataset_service_pb2.ReadImageRequest(name=entry.image, store_etag=entry.store_etag)
+    digest, size = hashlib.sha256(), 0
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        async for reply in stream(stub.ReadImage, request, deadline_seconds=300):
+            file.write(reply.chunk)
+            digest.update(reply.chunk)
+            size += len(reply.chunk)
+    if size != entry.size_bytes:
+        raise ImageChanged(
+            f"{entry.key} has {size} bytes, {entry.size_bytes} when it was frozen; sync the dataset and start a new task.", key=entry.key
+        )
+    temporary.replace(path)
+    return digest.hexdigest()
+
+
+def _page(entry: dataset_pb2.VersionEntry, file: str, digest: str) -> dict[str, Any]:
+    boxes = [
+        {"quad": [[point.x, point.y] for point in box.quad.points], "text": box.text, "unreadable": box.unreadable} for box in entry.boxes
+    ]
+    return {"key": entry.key, "file": file, "sha256": digest, "width_px": entry.width_px, "height_px": entry.height_px, "boxes": boxes}

@@ -1,0 +1,102 @@
+"""What a node is told, and the files through which the nodes of a task hand on their results.
+
+Standard library only: the entry of every child imports it, and a child must not import what it does not use.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """Orders of one try of one node.
+
+    Args:
+        task: name of the task.
+        version: name of the frozen version.
+        dataset_address: where the dataset service answers.
+        folder: the task's work folder; gone when the task ends.
+        base: name of the base model.
+        base_bundle: its file.
+        mode: ``AUTO`` or ``FAST``.
+        validation_fraction: share of labelled images held out.
+        num_threads: cores it may use.
+        code_version: of this program.
+    """
+
+    node_id: str
+    task: str
+    version: str
+    dataset_address: str
+    folder: Path
+    base: str
+    base_bundle: Path
+    mode: str
+    validation_fraction: float
+    num_threads: int
+    code_version: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which it travels to the child."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, orders: dict[str, Any]) -> "NodeSpec":
+        """The spec a parent sent."""
+        paths = {key: Path(orders[key]) for key in ("folder", "base_bundle")}
+        return cls(**{**orders, **paths})
+
+    @property
+    def images_folder(self) -> Path:
+        """Copies of the labelled images."""
+        return self.folder / "images"
+
+    @property
+    def manifest_file(self) -> Path:
+        """By ``snapshot``: the version's pages and counts."""
+        return self.folder / "manifest.json"
+
+    @property
+    def pages_file(self) -> Path:
+        """By ``preflight``: the pages that can be used."""
+        return self.folder / "pages.json"
+
+    @property
+    def split_file(self) -> Path:
+        """By ``split``: keys of training and validation pages."""
+        return self.folder / "split.json"
+
+    @property
+    def training_folder(self) -> Path:
+        """By ``train-recognizer``: caches, weights and its report."""
+        return self.folder / "training"
+
+    @property
+    def bundle_file(self) -> Path:
+        """By ``package``."""
+        return self.folder / "model.inkbundle"
+
+    @property
+    def evaluation_file(self) -> Path:
+        """By ``evaluate``: measures of the model and of its base."""
+        return self.folder / "evaluation.json"
+
+    @property
+    def verdict_file(self) -> Path:
+        """By ``gate``."""
+        return self.folder / "verdict.json"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file whole or not at all; a node that is killed leaves none."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read what another node wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,43 @@
+"""Settings of the trainer."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from libs.runtime.settings import ServiceSettings
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class TrainerSettings(ServiceSettings):
+    """What the trainer may be told, as ``INKWRIGHT_TRAINER_…``."""
+
+    service: ClassVar[str] = "trainer"
+
+    trainer_workers: int = Field(default=1, ge=0, le=64)
+    """Nodes that run at the same time in this process; 0 for a process that only answers calls."""
+    trainer_threads: int = Field(default_factory=_num_cores, ge=1)
+    """Cores a node may use."""
+    trainer_lease_seconds: float = Field(default=15.0, ge=1.0)
+    """A node whose worker is silent for so long is run again by another."""
+    trainer_default_base: str = "ppocrv6-small"
+    """Id of the base an order without one means; the first by name where it is not there."""
+
+    @property
+    def task_folder(self) -> Path:
+        """Work folders of running tasks."""
+        return self.home / "trainer" / "tasks"
+
+    @property
+    def artifact_folder(self) -> Path:
+        """Bundles by digest."""
+        return self.home / "trainer" / "artifacts"
+
+    @property
+    def upload_folder(self) -> Path:
+        """Bundles that are being brought."""
+        return self.home / "trainer" / "uploads"

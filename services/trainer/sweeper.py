@@ -1,0 +1,62 @@
+"""The sweeper: ends what a vanished worker left behind."""
+
+import asyncio
+import contextlib
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+from libs.runtime.logs import get_logger
+from services.trainer.deps import Deps
+from services.trainer.events import put_task
+
+log = get_logger()
+
+TICK_SECONDS = 1.0
+STALE_AFTER = timedelta(seconds=4)
+"""A living worker stops its child well within this; a person waits 5 s at most."""
+
+
+class Sweeper:
+    """Ends terminations that no worker answers, and removes work folders of tasks that have ended."""
+
+    name = "sweeper"
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Sweep until ``stopping`` is set."""
+        while not stopping.is_set():
+            await self.end_stale()
+            await self.remove_folders()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await stopping.wait()
+
+    async def end_stale(self) -> None:
+        """End tasks whose worker should have ended them long ago; should it live after all, its next look stops its child."""
+        async with self._deps.work(read_only=True) as w:
+            stale = await w.tasks.terminating_since(w.now - STALE_AFTER)
+        for task in stale:
+            async with self._deps.work() as w:
+                current = await w.tasks.get(task.name)
+                if not current.has_ended:
+                    await put_task(w, current.terminated(at=w.now), before=current)
+                    await w.commit()
+                    log.warning("termination_swept", task=task.name)
+
+    async def remove_folders(self) -> None:
+        """Remove work folders whose task is over or unknown."""
+        folder = self._deps.settings.task_folder
+        found = await asyncio.to_thread(_names, folder)
+        if not found:
+            return
+        async with self._deps.work(read_only=True) as w:
+            active = await w.tasks.active_uids()
+        for name in found - active:
+            await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

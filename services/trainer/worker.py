@@ -1,0 +1,217 @@
+"""The worker: takes nodes from the work queue and minds the child that runs each. Nothing here touches torch."""
+
+import asyncio
+import shutil
+import sys
+import time
+from typing import Any
+
+import nats.errors
+
+from inkwright.trainer.v1 import trainer_events_pb2
+from libs.runtime import logs
+from libs.runtime.bus import Bus
+from libs.runtime.child import Child, Exit
+from libs.runtime.errors import Fault, WrongState
+from libs.runtime.settings import CHECKOUT
+from libs.runtime.work_queue import Job, WorkQueue
+from services.trainer.bundles import fetch_bundle, keep_bundle
+from services.trainer.deps import Deps
+from services.trainer.domain import CPU, Task
+from services.trainer.events import job_subject
+from services.trainer.graph import NodeId
+from services.trainer.node_actions import Hold, Made, Said, begin_node, fail_node, is_held, leave_node, note, succeed_node
+from services.trainer.nodes.spec import NodeSpec
+
+log = logs.get_logger()
+
+PULL_SECONDS = 1.0
+LOOK_SECONDS = 0.25
+"""How often a worker looks whether its child may go on."""
+NOTE_SECONDS = 1.0
+"""How often progress is written down and told."""
+CHILD_GRACE_SECONDS = 1.5
+"""Together with ``LOOK_SECONDS`` well under the 5 s a person waits for a termination."""
+RETRY_SECONDS = 5.0
+KEPT_STDERR_LINES = 30
+
+
+class NodeWorker:
+    """Runs one node at a time.
+
+    The job's lease is kept while the child runs. When this process dies the child dies with it, the lease runs out, and the job comes
+    to whoever pulls next.
+    """
+
+    def __init__(self, deps: Deps, bus: Bus, *, number: int) -> None:
+        self.name = f"node-worker-{number}"
+        self._deps = deps
+        self._queue = WorkQueue(
+            bus,
+            stream="JOBS_TRAIN",
+            subject=job_subject(CPU),
+            order=trainer_events_pb2.NodeJob,
+            lease_seconds=deps.settings.trainer_lease_seconds,
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Take jobs until ``stopping`` is set; a node in hand is stopped then and goes back into the queue."""
+        while not stopping.is_set():
+            try:
+                job = await self._queue.pull(wait_seconds=PULL_SECONDS)
+                if job is not None:
+                    with logs.bind(resource=job.order.task, node=job.order.node_id):
+                        await self._take(job, stopping)
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                log.warning("worker_waits", error=repr(error))
+                await asyncio.sleep(PULL_SECONDS)
+
+    async def _take(self, job: Job[trainer_events_pb2.NodeJob], stopping: asyncio.Event) -> None:
+        async with job.held():
+            try:
+                hold = await begin_node(self._deps, job.order.task, job.order.node_id, first_delivery=job.num_tries == 1)
+                if hold is not None:
+                    await NodeRun(self._deps, hold).run(stopping)
+            except Exception as error:
+                log.error("node_interrupted", error=repr(error), exc_info=error)
+                await job.retry(RETRY_SECONDS)
+                return
+        if stopping.is_set():
+            await job.retry(0)
+        else:
+            await job.done()
+
+
+class NodeRun:
+    """One try of one node: its child, and what the child said."""
+
+    def __init__(self, deps: Deps, hold: Hold) -> None:
+        self._deps = deps
+        self._hold = hold
+        self._said = Said()
+        self._failure = ""
+        self._stderr: list[str] = []
+        self._spec = node_spec(deps, hold)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run the child to its end and write down how it ended."""
+        began = time.monotonic()
+        log.info("node_started", attempt=self._hold.attempt)
+        try:
+            await fetch_bundle(self._deps.artifacts, self._hold.base_digest, self._spec.base_bundle)
+            task = await self._run_child(stopping)
+        except WrongState:
+            # Somebody ended the task, or took the node, between two looks.
+            task = await leave_node(self._deps, self._hold, self._taken(), requeue=False)
+        except Fault as fault:
+            task = await fail_node(self._deps, self._hold, self._taken(), fault.message)
+        log.info("node_finished", state=task.node(self._hold.node_id).state, seconds=round(time.monotonic() - began, 3))
+        if task.has_ended:
+            await remove_work_folder(self._deps, task)
+            log.info("task_ended", state=task.state)
+
+    async def _run_child(self, stopping: asyncio.Event) -> Task:
+        child = await Child.start(
+            [sys.executable, "-m", "services.trainer.node_main"],
+            name=f"node-{self._hold.node_id}",
+            orders=self._spec.to_json(),
+            env={"OMP_NUM_THREADS": str(self._spec.num_threads)},
+            cwd=CHECKOUT,
+            log_line=self._note_stderr,
+        )
+        try:
+            ended = await self._mind(child, stopping)
+            if ended is not None:
+                return await self._end(ended)
+            await child.terminate(CHILD_GRACE_SECONDS)
+            return await leave_node(self._deps, self._hold, self._taken(), requeue=stopping.is_set())
+        finally:
+            await child.terminate(0)
+
+    async def _mind(self, child: Child, stopping: asyncio.Event) -> Exit | None:
+        """Follow the child to its end; ``None`` when it has to be stopped first."""
+        reading = asyncio.create_task(self._read(child), name="node-events")
+        stop = asyncio.create_task(stopping.wait(), name="node-stop")
+        noted = time.monotonic()
+        try:
+            while not reading.done():
+                await asyncio.wait([reading, stop], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if stop.done() or not await is_held(self._deps, self._hold):
+                    return None
+                if time.monotonic() - noted >= NOTE_SECONDS:
+                    noted = time.monotonic()
+                    await note(self._deps, self._hold, self._taken())
+            await reading
+            return await child.wait()
+        finally:
+            for task in (reading, stop):
+                task.cancel()
+            await asyncio.wait([reading, stop])
+
+    async def _end(self, ended: Exit) -> Task:
+        if not ended.ok:
+            self._said.lines += [("error", line) for line in self._stderr]
+            return await fail_node(self._deps, self._hold, self._taken(), self._failure or self._unexplained(ended))
+        made = None
+        if self._hold.node_id is NodeId.GATE:
+            made = Made.read(await keep_bundle(self._deps.artifacts, self._spec.bundle_file), self._spec)
+        return await succeed_node(self._deps, self._hold, self._taken(), made)
+
+    def _unexplained(self, ended: Exit) -> str:
+        last = next((line for line in reversed(self._stderr) if line.strip()), "")
+        return f"Its process ended with {ended}" + (f": {last}" if last else "") + "; the task's log has its last lines."
+
+    async def _read(self, child: Child) -> None:
+        async for event in child.events():
+            self._hear(event)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        match event:
+            case {"type": "progress", "fraction": fraction, "message": message, "measures": measures}:
+                self._said.fraction = fraction
+                self._said.message = message or self._said.message
+                self._said.measures.update(measures)
+            case {"type": "log", "level": level, "message": message}:
+                self._said.lines.append((level, message))
+            case {"type": "info", "values": values}:
+                self._said.info.update(values)
+            case {"type": "failure", "reason": reason, "message": message}:
+                self._failure = message
+                log.warning("node_failed", reason=reason, message=message)
+            case _:
+                log.warning("node_event_unknown", content=event)
+
+    def _note_stderr(self, line: str) -> None:
+        self._stderr.append(line)
+        del self._stderr[:-KEPT_STDERR_LINES]
+        log.debug("node_line", line=line)
+
+    def _taken(self) -> Said:
+        """What was said since the last time; measures and progress are kept, they are states and no events."""
+        said = self._said
+        self._said = Said(said.fraction, said.message)
+        return said
+
+
+def node_spec(deps: Deps, hold: Hold) -> NodeSpec:
+    """The orders of a try."""
+    task = hold.task
+    folder = deps.settings.task_folder / task.uid
+    return NodeSpec(
+        node_id=hold.node_id,
+        task=task.name,
+        version=task.version,
+        dataset_address=deps.settings.dataset_address,
+        folder=folder,
+        base=task.order.base,
+        base_bundle=folder / "base.inkbundle",
+        mode=task.order.mode,
+        validation_fraction=task.order.validation_fraction,
+        num_threads=deps.settings.trainer_threads,
+        code_version=deps.code_version,
+    )
+
+
+async def remove_work_folder(deps: Deps, task: Task) -> None:
+    """Remove what a task that ended has left on this machine."""
+    await asyncio.to_thread(shutil.rmtree, deps.settings.task_folder / task.uid, ignore_errors=True)
