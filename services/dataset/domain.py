@@ -142,7 +142,6 @@ class Image:
         return self.image_findings + self.label_findings
 
     @property
-    @property
     def source_tag(self) -> str:
         """That of the candidate this row was made from."""
         return source_tag(self.store_etag, self.label_key, self.label_etag, *self.shares_label_with)

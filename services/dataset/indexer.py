@@ -19,7 +19,7 @@ from services.dataset.stores import Stores
 
 log = logs.get_logger()
 
-BATCH: Final = 200
+BATCH: Final = 100
 """Images a transaction; ``ImagesIndexed`` may name 500."""
 DECODERS: Final = 2
 """Images in memory at one moment, over all syncs."""
@@ -175,7 +175,8 @@ class Indexer:
                 images = await w.images.some(uid, BATCH)
                 for image in images:
                     if image.is_usable:
-                        w.tell(ImageRemoved(image=IMAGE.format(**ids, image=image.image_id)), resource="image", id=image.image_id)
+                        fact = ImageRemoved(image=IMAGE.format(**ids, image=image.image_id), dataset_deleted=True)
+                        w.tell(fact, resource="image", id=image.image_id)
                 await w.images.remove(uid, [image.image_id for image in images])
                 if not images:
                     await w.versions.remove_all(uid)

@@ -340,7 +340,8 @@ def _dataset(row: DatasetRow) -> Dataset:
 def _dataset_fields(dataset: Dataset) -> dict[str, Any]:
     values = asdict(dataset)
     del values["uid"]
-    return {**values, **values.pop("counts"), **values.pop("progress")}
+    counts, progress = values.pop("counts"), values.pop("progress")
+    return {**values, **counts, **progress}
 
 
 def _image(row: ImageRow) -> Image:
