@@ -171,7 +171,8 @@ class UnitOfWork:
         if self._read_only:
             raise RuntimeError("a read-only unit of work cannot commit")
         if self._told:
-            await self.session.execute(insert(self.metadata.tables[OUTBOX]), self._told)
+            connection = await self.session.connection()
+            await connection.execute(insert(self.metadata.tables[OUTBOX]), self._told)
         await self.session.commit()
         if self._told:
             self._told = []

@@ -22,7 +22,9 @@ from libs.runtime.subjects import fact_subject
 
 log = logs.get_logger()
 
-ACK_WAIT_SECONDS = 30.0
+ACK_WAIT_SECONDS = 10.0
+"""How long a fact stays with a process that died, or with a server that forgot an acknowledgement when it was killed.
+Handlers may take longer: a heartbeat keeps their fact."""
 FETCH_SECONDS = 1.0
 HOPELESS = (InvalidInput, NotFound, WrongState, DecodeError)
 """Errors that another try cannot heal."""

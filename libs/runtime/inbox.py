@@ -24,11 +24,12 @@ async def record(work: UnitOfWork, durable: str, message_id: str) -> None:
     """
     inbox = work.metadata.tables[INBOX]
     key = (inbox.c.durable == durable) & (inbox.c.message_id == message_id)
-    if (await work.session.execute(select(inbox.c.message_id).where(key))).first() is not None:
+    connection = await work.session.connection()
+    if (await connection.execute(select(inbox.c.message_id).where(key))).first() is not None:
         raise AlreadyHeard
-    await work.session.execute(delete(inbox).where(inbox.c.durable == durable, inbox.c.heard_time < work.now - KEPT))
+    await connection.execute(delete(inbox).where(inbox.c.durable == durable, inbox.c.heard_time < work.now - KEPT))
     try:
-        await work.session.execute(insert(inbox).values(durable=durable, message_id=message_id, heard_time=work.now))
+        await connection.execute(insert(inbox).values(durable=durable, message_id=message_id, heard_time=work.now))
     except IntegrityError as error:
         # Another process of this service was faster.
         raise AlreadyHeard from error

@@ -1,7 +1,7 @@
 """Key-value buckets on the bus whose entries vanish when nobody renews them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -73,7 +73,7 @@ class KeyValue:
         """Delete; watchers hear of it."""
         await self._bucket.delete(key)
 
-    async def watch(self) -> AsyncIterator[KeyChange | None]:
+    async def watch(self) -> AsyncGenerator[KeyChange | None, None]:
         """Every present entry, then one ``None`` that says "these were all", then each change.
 
         After the connection was lost the watch begins again, so entries and the ``None`` may come once more.

@@ -63,9 +63,12 @@ def page_cursor(request: PagedRequest) -> Cursor:
     if not request.page_token:
         return ()
     try:
-        query, *cursor = orjson.loads(base64.urlsafe_b64decode(request.page_token.encode() + b"=="))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidPageToken("The page token cannot be read; begin again without one.") from error
+        parts = orjson.loads(base64.urlsafe_b64decode(request.page_token.encode() + b"=="))
+    except (ValueError, binascii.Error):
+        parts = None
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str | int) for part in parts):
+        raise InvalidPageToken("The page token cannot be read; begin again without one.")
+    query, *cursor = parts
     if query != _query_digest(request):
         raise InvalidPageToken("The page token belongs to another query; repeat the request that gave it with only the token changed.")
     return tuple(cursor)

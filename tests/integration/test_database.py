@@ -1,0 +1,190 @@
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue
+from sqlalchemy import Column, MetaData, String, Table, insert, select, text
+from sqlalchemy.exc import OperationalError, StatementError
+
+from libs.runtime import inbox
+from libs.runtime.db import Database
+from libs.runtime.inbox import AlreadyHeard
+from libs.runtime.tables import INBOX, OUTBOX, UtcDateTime
+from tests.integration.plumbing import METADATA, NoteRow, NoteWork, open_database
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await open_database(f"sqlite+aiosqlite:///{tmp_path}/db/notes.sqlite")
+    yield database
+    await database.close()
+
+
+async def texts(database: Database) -> set[str]:
+    async with database.work(NoteWork)(read_only=True) as w:
+        return {row.text for row in (await w.session.exec(select(NoteRow.__table__))).all()}
+
+
+async def test_connections_have_the_settings_that_keep_data(database: Database) -> None:
+    await database.ping()
+    async with database.reading() as connection:
+        found = [(await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
+    assert found == ["wal", 2, 1]
+
+
+async def test_a_unit_without_commit_leaves_nothing(database: Database) -> None:
+    async with database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text="lost"))
+        w.tell(StringValue(value="lost"), resource="note", id="1")
+        await w.session.flush()
+    with pytest.raises(ZeroDivisionError):
+        await fail_inside(database)
+    assert await texts(database) == set()
+    async with database.reading() as connection:
+        assert (await connection.execute(select(METADATA.tables[OUTBOX]))).all() == []
+    assert not database.outbox_filled.is_set()
+
+
+async def fail_inside(database: Database) -> None:
+    async with database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text=str(1 / 0)))
+        await w.commit()
+
+
+async def test_commit_keeps_rows_and_facts_together(database: Database) -> None:
+    async with database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text="kept"))
+        w.tell(StringValue(value="kept"), resource="note", id="1")
+        w.enqueue("jobs.train.cpu", StringValue(value="go"))
+        await w.commit()
+    assert await texts(database) == {"kept"}
+    async with database.reading() as connection:
+        rows = (await connection.execute(select(METADATA.tables[OUTBOX]).order_by("position"))).all()
+    assert [row.subject for row in rows] == ["inkwright.evt.v1.dataset.note.string_value.1", "jobs.train.cpu"]
+    assert rows[0].told_time == w.now
+    assert database.outbox_filled.is_set()
+
+
+async def test_a_read_only_unit_cannot_commit_and_waits_for_no_writer(database: Database) -> None:
+    async with database.work(NoteWork)() as writer:
+        writer.session.add(NoteRow(id="1", text="kept"))
+        await writer.session.flush()
+        async with asyncio.timeout(2), database.work(NoteWork)(read_only=True) as reader:
+            assert (await reader.session.exec(select(NoteRow.__table__))).all() == []
+            with pytest.raises(RuntimeError):
+                await reader.commit()
+
+
+async def test_fifty_writers_that_read_first_all_succeed(database: Database) -> None:
+    async def append(number: int) -> None:
+        async with database.work(NoteWork)() as w:
+            count = len((await w.session.exec(select(NoteRow.__table__))).all())
+            w.session.add(NoteRow(id=str(count), text=f"{number}"))
+            await w.commit()
+
+    await asyncio.gather(*(append(number) for number in range(50)))
+    assert len(await texts(database)) == 50
+
+
+async def test_two_processes_worth_of_engines_do_not_lose_updates(database: Database) -> None:
+    other = Database(database.url)
+
+    async def append(engine: Database, number: int) -> None:
+        async with engine.work(NoteWork)() as w:
+            count = len((await w.session.exec(select(NoteRow.__table__))).all())
+            w.session.add(NoteRow(id=str(count), text=f"{number}"))
+            await w.commit()
+
+    await asyncio.gather(*(append(engine, number) for number in range(10) for engine in (database, other)))
+    await other.close()
+    async with database.work(NoteWork)(read_only=True) as w:
+        assert len((await w.session.exec(select(NoteRow.__table__))).all()) == 20
+
+
+async def test_a_cancelled_unit_gives_the_writer_back(database: Database) -> None:
+    begun = asyncio.Event()
+
+    async def hang() -> None:
+        async with database.work(NoteWork)() as w:
+            w.session.add(NoteRow(id="1", text="lost"))
+            await w.session.flush()
+            begun.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(hang())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    async with asyncio.timeout(5), database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text="kept"))
+        await w.commit()
+    assert await texts(database) == {"kept"}
+
+
+async def test_moments_keep_their_zone(database: Database) -> None:
+    table = Table("moment", MetaData(), Column("id", String(1), primary_key=True), Column("at", UtcDateTime))
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=9)))
+    async with database.writing() as connection:
+        await connection.run_sync(table.metadata.create_all)
+        await connection.execute(insert(table).values(id="a", at=moment))
+        await connection.execute(insert(table).values(id="b", at=None))
+    async with database.reading() as connection:
+        found = {row.id: row.at for row in await connection.execute(select(table))}
+        earlier = await connection.execute(select(table.c.id).where(table.c.at < moment + timedelta(microseconds=1)))
+        assert earlier.scalars().all() == ["a"]
+    assert found == {"a": moment, "b": None}
+    assert found["a"].tzinfo is UTC
+    with pytest.raises(StatementError):
+        async with database.writing() as connection:
+            await connection.execute(insert(table).values(id="c", at=datetime(2026, 1, 1)))
+
+
+async def test_facts_the_bus_could_not_carry_are_refused_at_once(database: Database) -> None:
+    async with database.work(NoteWork)() as w:
+        with pytest.raises(ValueError):
+            w.tell(BytesValue(value=b"x" * 1_000_000), resource="note", id="1")
+        with pytest.raises(ValueError):
+            w.tell(StringValue(), resource="note", id="a.b")
+        with pytest.raises(ValueError):
+            w.enqueue("other.train", StringValue())
+
+
+async def test_positions_are_never_used_again(database: Database) -> None:
+    async def tell_and_clear() -> int:
+        async with database.work(NoteWork)() as w:
+            w.tell(StringValue(), resource="note", id="1")
+            await w.commit()
+        outbox = METADATA.tables[OUTBOX]
+        async with database.writing() as connection:
+            position: int = (await connection.execute(select(outbox.c.position))).scalar_one()
+            await connection.execute(outbox.delete())
+        return position
+
+    assert await tell_and_clear() < await tell_and_clear()
+
+
+async def test_the_inbox_lets_a_message_in_once_and_forgets_after_its_time(database: Database) -> None:
+    async with database.work(NoteWork)() as w:
+        await inbox.record(w, "dataset-x", "m1")
+        await w.commit()
+    async with database.work(NoteWork)() as w:
+        await inbox.record(w, "dataset-y", "m1")
+        with pytest.raises(AlreadyHeard):
+            await inbox.record(w, "dataset-x", "m1")
+    later = Database(database.url, clock=lambda: datetime.now(UTC) + inbox.KEPT + timedelta(days=1))
+    async with later.work(NoteWork)() as w:
+        await inbox.record(w, "dataset-x", "m2")
+        await w.commit()
+    await later.close()
+    async with database.reading() as connection:
+        assert (await connection.execute(select(METADATA.tables[INBOX].c.message_id))).scalars().all() == ["m2"]
+
+
+async def test_a_database_that_is_away_fails_its_ping(tmp_path: Path) -> None:
+    (tmp_path / "folder.sqlite").mkdir()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/folder.sqlite")
+    with pytest.raises(OperationalError):
+        await database.ping()
+    await database.close()
