@@ -72,6 +72,4 @@ def fault_body(fault: Fault) -> dict[str, object]:
 
 def fault_response(fault: Fault) -> Response:
     """The whole answer."""
-    return Response(
-        orjson.dumps(fault_body(fault)), http_status(type(fault)), headers=fault_headers(fault), media_type="application/json"
-    )
+    return Response(orjson.dumps(fault_body(fault)), http_status(type(fault)), headers=fault_headers(fault), media_type="application/json")

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import orjson
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from gateway.transcode.rules import Binding
 from libs.runtime.errors import InvalidInput
 
-FIELD_MASK = "google.protobuf.FieldMask"
 NEVER_MASKED = frozenset({"name", "etag"})
 """Fields of a resource that say which one is meant, not what to change."""
 
@@ -38,12 +38,12 @@ def bind_request(binding: Binding, captured: Mapping[str, str], query: Sequence[
     """
     request = binding.new_request()
     if binding.body:
-        target = request if binding.body == "*" else getattr(request, binding.body)
-        value = _read_object(body)
-        _check_known(target.DESCRIPTOR, value, "")
+        target: Message = request if binding.body == "*" else getattr(request, binding.body)
+        content = _read_object(body)
+        _check_known(binding.body_type, content, "")
         target.SetInParent()
-        _parse(value, target, "body")
-        _fill_update_mask(binding, request, value)
+        _parse(content, target, "body")
+        _fill_update_mask(binding, request, content)
     if query:
         _parse(_query_object(binding, query), request, "query")
     for path, value in captured.items():
@@ -71,7 +71,7 @@ def _parse(value: dict[str, Any], target: Message, where: str) -> None:
         raise InvalidInput(f"The {where} does not fit {target.DESCRIPTOR.name}: {problem}", problem=problem) from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fields(message: Descriptor) -> dict[str, FieldDescriptor]:
     """A message's fields by JSON name and by proto name; both are accepted."""
     return {key: field for field in message.fields for key in (field.name, field.json_name)}
@@ -146,7 +146,7 @@ def _json_value(field: FieldDescriptor, text: str) -> str | bool:
         if text not in ("true", "false"):
             raise InvalidInput(f"{field.name} must be true or false, not {text[:100]!r}.", field=field.name, value=text[:100])
         return text == "true"
-    if field.message_type is not None and field.message_type.full_name == FIELD_MASK:
+    if field.message_type is not None and field.message_type.full_name == FieldMask.DESCRIPTOR.full_name:
         # The JSON form of a mask is in lowerCamelCase; people write the names of the protos as well.
         return re.sub(r"_([a-z])", lambda letter: letter[1].upper(), text)
     return text
@@ -164,13 +164,13 @@ def _set_from_path(request: Message, path: str, value: str) -> None:
 
 
 def _fill_update_mask(binding: Binding, request: Message, body: Mapping[str, Any]) -> None:
-    field = request.DESCRIPTOR.fields_by_name.get("update_mask")
-    if binding.http_method == "PATCH" and field is not None and field.message_type.full_name == FIELD_MASK:
-        target = getattr(request, binding.body).DESCRIPTOR
-        getattr(request, "update_mask").paths.extend(_present(target, body))  # noqa: B009  mypy knows no field of Message
+    mask = getattr(request, "update_mask", None)
+    if binding.http_method == "PATCH" and binding.body != "*" and isinstance(mask, FieldMask):
+        mask.paths.extend(_present(binding.body_type, body))
 
 
-def _present(message: Descriptor, value: Mapping[str, Any]) -> list[str]:
+def _present(message: Descriptor | None, value: Mapping[str, Any]) -> list[str]:
+    assert message is not None
     paths: list[str] = []
     for key, item in value.items():
         field = _fields(message)[key]

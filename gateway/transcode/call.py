@@ -79,5 +79,3 @@ def method_named(service: Any, name: str) -> MethodDescriptor:
             found: MethodDescriptor = descriptor.methods_by_name[name]
             return found
     raise KeyError(name)
-
-

@@ -47,6 +47,15 @@ class Binding:
         """``/inkwright.dataset.v1.DatasetService/GetDataset``."""
         return rpc_path(self.method)
 
+    @property
+    def body_type(self) -> Descriptor:
+        """The message that the body says; only where there is a body."""
+        if self.body == "*":
+            return self.method.input_type
+        kind = field_at(self.method.input_type, self.body).message_type
+        assert kind is not None
+        return kind
+
     def new_request(self) -> Message:
         """An empty request."""
         return GetMessageClass(self.method.input_type)()

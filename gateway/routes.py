@@ -1,0 +1,99 @@
+"""Management routes, derived and hand-written alike: one table, one way in."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.auth import check_admin
+from gateway.rest_faults import fault_response
+from gateway.transcode.templates import PathTemplate
+from libs.runtime.errors import Fault, Internal, MethodNotAllowed, NotFound
+from libs.runtime.logs import get_logger
+
+log = get_logger()
+
+TEMPLATE_KEY = "inkwright.template"
+"""Scope entry with the matched path template, for the access log."""
+CLIENT_CLOSED_REQUEST = 499
+"""Seen only in the log: nobody is there to read it."""
+
+Endpoint = Callable[[Request, dict[str, str]], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """What answers one HTTP method on one path template.
+
+    Args:
+        permission: a value of ``Permission``.
+        endpoint: called with the request and the path's values; may raise faults.
+    """
+
+    http_method: str
+    template: PathTemplate
+    permission: int
+    endpoint: Endpoint
+
+
+class Routes:
+    """All management routes, the more precise template first."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = sorted(routes, key=lambda route: route.template.rank)
+
+    def find(self, http_method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
+        """The route of a request and the values in its path.
+
+        Raises:
+            NotFound: no template fits the path.
+            MethodNotAllowed: one does, for other HTTP methods.
+        """
+        allowed: set[str] = set()
+        for route in self._routes:
+            if (captured := route.template.match(raw_path)) is not None:
+                if route.http_method == http_method:
+                    return route, captured
+                allowed.add(route.http_method)
+        if not allowed:
+            raise NotFound(f"There is nothing at {raw_path[:200]!r}; /openapi.json lists every path.", path=raw_path[:200])
+        names = ", ".join(sorted(allowed))
+        raise MethodNotAllowed(f"{http_method} is not offered here; use {names}.", method=http_method, allowed=names)
+
+
+class Management:
+    """The ASGI application of everything below ``/v1``: token, route, endpoint, faults."""
+
+    def __init__(self, routes: Routes, admin_token: str) -> None:
+        self._routes = routes
+        self._admin_token = admin_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            # First of all, so that a stranger does not even learn which paths exist.
+            check_admin(request.headers.get("authorization"), self._admin_token)
+            route, captured = self._routes.find(request.method, raw_path(request.scope))
+            request.scope[TEMPLATE_KEY] = route.template.text
+            return await route.endpoint(request, captured)
+        except Fault as fault:
+            if isinstance(fault, Internal):
+                log.error("request_failed", message=fault.message)
+            return fault_response(fault)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        except Exception as error:
+            log.error("request_failed", exc_info=error)
+            return fault_response(Internal(repr(error)))
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it came, percent-encoded, without the query."""
+    path: bytes = scope["raw_path"]
+    return path.decode("latin-1")
