@@ -1,0 +1,1 @@
+"""Deployments, their instances and their tokens."""

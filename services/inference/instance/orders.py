@@ -1,0 +1,69 @@
+"""What an instance is told at its start, and what it tells back."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.ocrkit.engines.engine import EngineName
+from libs.runtime.logs import LogFormat
+
+INSTANCES_BUCKET: Final = "instances"
+"""Key-value bucket of the instances that are ready."""
+REGISTRATION_TTL_SECONDS: Final = 8.0
+
+
+class Orders(BaseModel):
+    """The first line on an instance's stdin.
+
+    Args:
+        deployment: resource name.
+        bundle_path: a file that stays while the instance lives.
+        bundle_digest: what the bundle must have.
+        num_threads: cores the engine may use.
+        queue_size: requests it holds, the one in work included.
+        drain_seconds: how long it may finish what it has once it is told to end.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deployment: str
+    instance_id: str
+    bundle_path: Path
+    bundle_digest: str
+    engine: EngineName
+    num_threads: int = Field(ge=1)
+    nats_url: str
+    queue_size: int = Field(ge=1)
+    max_image_bytes: int = Field(ge=1)
+    max_image_pixels: int = Field(ge=1)
+    drain_seconds: float = Field(gt=0)
+    log_level: str = "info"
+    log_format: LogFormat = "json"
+
+
+class Told(BaseModel):
+    """A line on an instance's stdout: written once it is ready, and again when its load has changed.
+
+    Args:
+        endpoint: ``host:port`` of its gRPC server.
+        engine: what runs the model, for people.
+        warm_up_error: what the model said when it was warmed up; empty when all went well.
+        num_in_flight: requests in work or waiting.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint: str
+    engine: str
+    warm_up_error: str = ""
+    num_in_flight: int = 0
+
+
+def told_from_event(event: dict[str, Any]) -> Told:
+    """Read a line of an instance's stdout.
+
+    Raises:
+        ValueError: some other line.
+    """
+    return Told.model_validate(event)

@@ -1,0 +1,61 @@
+"""Instances as the reconciler sees them, and when a dead one is started again."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+QUICK_DEATH_SECONDS: Final = 10.0
+"""An instance that lived less has not proven that it can live."""
+MAX_QUICK_DEATHS: Final = 5
+"""So many in a row are no accident."""
+MAX_DELAY_SECONDS: Final = 30.0
+
+
+class InstanceState(StrEnum):
+    """See ``Instance.State`` in the proto."""
+
+    STARTING = "STARTING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    DOWN = "DOWN"
+
+
+@dataclass(frozen=True)
+class InstanceView:
+    """What is known of one instance now; see the proto."""
+
+    instance_id: str
+    state: InstanceState
+    bundle_digest: str
+    start_time: datetime
+    endpoint: str = ""
+    engine: str = ""
+    num_in_flight: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True)
+class Restarts:
+    """When an instance that died is started again.
+
+    Args:
+        first_delay_seconds: after the first death; doubles with each quick one up to 30 s, for ever.
+        num_quick_deaths: in a row.
+        not_before: moment of a clock that only grows.
+    """
+
+    first_delay_seconds: float
+    num_quick_deaths: int = 0
+    not_before: float = 0.0
+
+    def died(self, *, lived_seconds: float, now: float) -> "Restarts":
+        """After a death that nobody asked for."""
+        num_quick = self.num_quick_deaths + 1 if lived_seconds < QUICK_DEATH_SECONDS else 0
+        delay = min(self.first_delay_seconds * 2.0 ** max(0, num_quick - 1), max(MAX_DELAY_SECONDS, self.first_delay_seconds))
+        return replace(self, num_quick_deaths=num_quick, not_before=now + delay)
+
+    @property
+    def is_crash_loop(self) -> bool:
+        """Whether starting it again alone is unlikely to help."""
+        return self.num_quick_deaths >= MAX_QUICK_DEATHS

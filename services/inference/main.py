@@ -1,0 +1,102 @@
+"""Builds the inference service."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from inkwright.inference.v1 import inference_service_pb2
+from inkwright.inference.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from libs.runtime import migrations
+from libs.runtime.bus import Bus
+from libs.runtime.db import Database
+from libs.runtime.grpc_client import connect
+from libs.runtime.grpc_server import GrpcServer
+from libs.runtime.hearing import hear
+from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.names import new_id
+from libs.runtime.outbox import Relay
+from libs.runtime.secrets import InstallationKey
+from libs.runtime.service import Service, run_service
+from services.inference.api import InferenceApi
+from services.inference.bundles import BundleCache
+from services.inference.deps import Deps
+from services.inference.domain import Deployment
+from services.inference.events import HEARINGS
+from services.inference.fleet import Launch
+from services.inference.instance.orders import Orders
+from services.inference.instance_process import InstanceProcess
+from services.inference.routes import Routes
+from services.inference.settings import InferenceSettings
+from services.inference.store import METADATA, InferenceWork
+from services.inference.worker import Reconciler
+
+log = get_logger()
+
+
+async def build() -> Service:
+    """Everything, from the environment."""
+    settings = InferenceSettings()
+    configure_logs(settings.service, level=settings.log_level, log_format=settings.log_format)
+    log.info("settings", **settings.masked())
+    return await build_from(settings)
+
+
+async def build_from(settings: InferenceSettings) -> Service:
+    """Everything, from given settings; tests call this too."""
+    await migrations.upgrade(settings.service, settings.database_url)
+    database = Database(settings.database_url)
+    bus = await Bus.connect(settings.nats_url, name=settings.service)
+    trainer = connect(settings.trainer_address)
+    work = database.work(InferenceWork)
+    routes = Routes(bus, work)
+
+    def wake() -> None:
+        reconciler.wake()
+
+    bundles = BundleCache(settings.bundle_folder, trainer, keep=settings.inference_cache_bundles, wake=wake)
+    reconciler = Reconciler(
+        work,
+        _launch(settings, wake),
+        bundles,
+        routes,
+        restart_seconds=settings.inference_restart_seconds,
+        suggestion_idle_seconds=settings.inference_suggestion_idle_seconds,
+    )
+    deps = Deps(work, settings, InstallationKey.load(settings.home), settings.host(), reconciler)
+    server = GrpcServer(settings.address)
+    server.add(add_InferenceServiceServicer_to_server, InferenceApi(deps), inference_service_pb2.DESCRIPTOR)
+    return Service(
+        name=settings.service,
+        doors=[server],
+        workers=[reconciler, routes],
+        relay=Relay(database, METADATA, bus),
+        consumers=hear(bus, HEARINGS, deps),
+        stop_children=[reconciler.stop_children],
+        closers=[trainer.close, bus.close, database.close],
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+def _launch(settings: InferenceSettings, wake: Callable[[], None]) -> Launch:
+    def launch(deployment: Deployment, bundle: Path) -> InstanceProcess:
+        orders = Orders(
+            deployment=deployment.name,
+            instance_id=new_id("in"),
+            bundle_path=bundle,
+            bundle_digest=deployment.bundle_digest,
+            engine=settings.inference_engine,
+            num_threads=deployment.quota.num_threads,
+            nats_url=settings.nats_url,
+            queue_size=settings.inference_queue_size,
+            max_image_bytes=settings.inference_max_image_bytes,
+            max_image_pixels=settings.inference_max_image_pixels,
+            drain_seconds=settings.inference_drain_seconds,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+        )
+        return InstanceProcess(orders, wake)
+
+    return launch
+
+
+if __name__ == "__main__":
+    run_service(build)

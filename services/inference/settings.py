@@ -1,0 +1,56 @@
+"""Settings of the inference service."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from libs.ocrkit.engines.engine import EngineName
+from libs.runtime.settings import ServiceSettings
+from services.inference.quota import Host
+
+_CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_MB = 1024 * 1024
+
+
+class InferenceSettings(ServiceSettings):
+    """What the inference service may be told beside the common settings."""
+
+    service: ClassVar[str] = "inference"
+
+    inference_memory_mb: int = Field(default=0, ge=0)
+    """Memory all instances together may be promised, in MiB; 0 means what the host has."""
+    inference_engine: EngineName = "auto"
+    """Engine of every instance; ``auto`` takes OpenVINO."""
+    inference_queue_size: int = Field(default=64, ge=1)
+    """Requests one instance holds before it answers QUEUE_FULL."""
+    inference_max_image_bytes: int = Field(default=20 * _MB, ge=1)
+    inference_max_image_pixels: int = Field(default=64_000_000, ge=1)
+    inference_drain_seconds: float = Field(default=10.0, gt=0)
+    """How long an instance that is taken away may finish what it has."""
+    inference_restart_seconds: float = Field(default=0.5, gt=0)
+    """Delay before a dead instance is started again; doubles with each quick death."""
+    inference_cache_bundles: int = Field(default=16, ge=1)
+    """Bundles kept on disk beyond those in use."""
+    inference_suggestion_model: str = "projects/default/models/ppocrv6-small"
+    """What reads when labelling asks for no model."""
+    inference_suggestion_idle_seconds: float = Field(default=120.0, gt=0)
+    """A suggestion instance nobody asked for in that time is stopped."""
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Where fetched bundles are kept."""
+        return self.home / "inference" / "bundles"
+
+    def host(self) -> Host:
+        """What instances may share."""
+        return Host(cores=len(os.sched_getaffinity(0)), memory_mb=self.inference_memory_mb or host_memory_mb())
+
+
+def host_memory_mb() -> int:
+    """Memory of this machine, or of the container it is, in MiB."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [path.read_text().strip() for path in _CGROUP_MEMORY if path.exists()]
+    sizes += [int(limit) for limit in limits if limit.isdigit()]
+    return min(sizes) // _MB
