@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from libs.runtime.child import Child
 from libs.runtime.nats_binary import nats_server_path, write_config
@@ -25,7 +25,11 @@ def free_port() -> int:
         return port
 
 
-async def assert_eventually(check: Callable[[], T | Awaitable[T]], timeout_seconds: float = 10.0) -> T:
+@overload
+async def assert_eventually(check: Callable[[], Awaitable[T]], timeout_seconds: float = 10.0) -> T: ...
+@overload
+async def assert_eventually(check: Callable[[], T], timeout_seconds: float = 10.0) -> T: ...
+async def assert_eventually(check: Callable[[], object], timeout_seconds: float = 10.0) -> object:
     """Call ``check`` every 20 ms until it neither raises ``AssertionError`` nor returns ``False``, and give its value.
 
     Args:

@@ -84,7 +84,7 @@ class Server:
 class Client:
     def __init__(self, address: str) -> None:
         self.channel = connect(address)
-        forms = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
+        forms: dict[str, Any] = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
         self.say: Any = self.channel.unary_unary("/inkwright.echo.v1.EchoService/Say", **forms)
         self.count: Any = self.channel.unary_stream("/inkwright.echo.v1.EchoService/Count", **forms)
 

@@ -1,9 +1,11 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import sqlmodel
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from sqlalchemy import Column, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import OperationalError, StatementError
@@ -24,7 +26,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 async def texts(database: Database) -> set[str]:
     async with database.work(NoteWork)(read_only=True) as w:
-        return {row.text for row in (await w.session.exec(select(NoteRow.__table__))).all()}
+        return {row.text for row in (await w.session.exec(sqlmodel.select(NoteRow))).all()}
 
 
 async def test_connections_have_the_settings_that_keep_data(database: Database) -> None:
@@ -72,7 +74,7 @@ async def test_a_read_only_unit_cannot_commit_and_waits_for_no_writer(database: 
         writer.session.add(NoteRow(id="1", text="kept"))
         await writer.session.flush()
         async with asyncio.timeout(2), database.work(NoteWork)(read_only=True) as reader:
-            assert (await reader.session.exec(select(NoteRow.__table__))).all() == []
+            assert (await reader.session.exec(sqlmodel.select(NoteRow))).all() == []
             with pytest.raises(RuntimeError):
                 await reader.commit()
 
@@ -80,7 +82,7 @@ async def test_a_read_only_unit_cannot_commit_and_waits_for_no_writer(database: 
 async def test_fifty_writers_that_read_first_all_succeed(database: Database) -> None:
     async def append(number: int) -> None:
         async with database.work(NoteWork)() as w:
-            count = len((await w.session.exec(select(NoteRow.__table__))).all())
+            count = len((await w.session.exec(sqlmodel.select(NoteRow))).all())
             w.session.add(NoteRow(id=str(count), text=f"{number}"))
             await w.commit()
 
@@ -93,14 +95,14 @@ async def test_two_processes_worth_of_engines_do_not_lose_updates(database: Data
 
     async def append(engine: Database, number: int) -> None:
         async with engine.work(NoteWork)() as w:
-            count = len((await w.session.exec(select(NoteRow.__table__))).all())
+            count = len((await w.session.exec(sqlmodel.select(NoteRow))).all())
             w.session.add(NoteRow(id=str(count), text=f"{number}"))
             await w.commit()
 
     await asyncio.gather(*(append(engine, number) for number in range(10) for engine in (database, other)))
     await other.close()
     async with database.work(NoteWork)(read_only=True) as w:
-        assert len((await w.session.exec(select(NoteRow.__table__))).all()) == 20
+        assert len((await w.session.exec(sqlmodel.select(NoteRow))).all()) == 20
 
 
 async def test_a_cancelled_unit_gives_the_writer_back(database: Database) -> None:
@@ -188,3 +190,6 @@ async def test_a_database_that_is_away_fails_its_ping(tmp_path: Path) -> None:
     with pytest.raises(OperationalError):
         await database.ping()
     await database.close()
+    # aiosqlite does not wait for the thread of a connection that failed; it must not outlive the test's loop.
+    threads = [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
+    await asyncio.to_thread(lambda: [thread.join(5) for thread in threads])

@@ -29,8 +29,10 @@ def test_moments_survive_the_wire_in_utc() -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=9)))
     stamp = to_timestamp(moment)
     assert stamp is not None
-    assert from_timestamp(stamp) == moment
-    assert from_timestamp(stamp).tzinfo is UTC
+    back = from_timestamp(stamp)
+    assert back is not None
+    assert back == moment
+    assert back.tzinfo is UTC
 
 
 def test_a_moment_that_was_never_set_is_none_both_ways() -> None:

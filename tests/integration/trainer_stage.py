@@ -1,0 +1,212 @@
+"""Everything around a trainer under test: a real nats-server, a small dataset service, drawn receipts."""
+
+# ruff: noqa: N802 - the proto names the methods
+
+import hashlib
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf.message import Message
+from PIL import Image, ImageDraw, ImageFont
+
+from inkwright.common.v1 import geometry_pb2
+from inkwright.dataset.v1 import dataset_events_pb2, dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from inkwright.trainer.v1 import task_pb2, trainer_service_pb2, trainer_service_pb2_grpc
+from libs.runtime.bus import Bus
+from libs.runtime.errors import Conflict, NotFound
+from libs.runtime.grpc_client import call, connect
+from libs.runtime.grpc_server import GrpcServer
+from libs.runtime.subjects import fact_subject
+from libs.runtime.testing import NatsServer, nats_server
+from services.trainer.settings import TrainerSettings
+
+DATASET = "projects/default/datasets/receipts"
+WORDS = ("TOTAL", "Milk 1l", "Bread", "12.50", "Cash", "No. 4711", "Tea", "3 x 0.99", "Coffee", "VAT 7%")
+FONTS = ("Lato", "Roboto")
+
+
+class ImageChanged(Conflict):
+    """As the real service says it."""
+
+    reason = "IMAGE_CHANGED"
+
+
+@dataclass
+class DrawnPage:
+    """A page of the small dataset; ``boxes`` is ``None`` where it has no labels."""
+
+    key: str
+    data: bytes
+    width_px: int
+    height_px: int
+    boxes: list[dataset_pb2.LabelBox] | None
+
+    @property
+    def image_id(self) -> str:
+        """Its last name part."""
+        return f"im-{hashlib.sha256(self.key.encode()).hexdigest()[:10]}"
+
+
+def draw_page(number: int, *, num_lines: int = 4, labeled: bool = True) -> DrawnPage:
+    """A small receipt; equal numbers give equal bytes, different ones look different."""
+    width, height = 320, 40 + 44 * num_lines
+    image = Image.new("RGB", (width, height), (235 - 7 * (number % 9), 240, 238))
+    draw = ImageDraw.Draw(image)
+    # A dark field at a place of its own keeps drawn pages from being near-duplicates.
+    column, row = number % 5, number // 5 % 5
+    draw.rectangle((width - 70 + 12 * column, row * height // 5, width - 60 + 12 * column, (row + 1) * height // 5), fill=(40, 40, 60))
+    boxes: list[dataset_pb2.LabelBox] = []
+    for line in range(num_lines):
+        text = f"{WORDS[(number * 3 + line) % len(WORDS)]} {number * 17 + line}"
+        left, top = 16 + 5 * ((number + line) % 4), 20 + 44 * line
+        draw.text((left, top), text, font=ImageFont.load_default(24), fill=(20, 20, 20))
+        x0, y0, x1, y1 = draw.textbbox((left, top), text, font=ImageFont.load_default(24))
+        corners = ((x0 - 2, y0 - 2), (x1 + 2, y0 - 2), (x1 + 2, y1 + 2), (x0 - 2, y1 + 2))
+        quad = geometry_pb2.Quad(points=[geometry_pb2.Point(x=x, y=y) for x, y in corners])
+        boxes.append(dataset_pb2.LabelBox(box_id=str(line), quad=quad, text=text))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return DrawnPage(f"page{number:03}.png", buffer.getvalue(), width, height, boxes if labeled else None)
+
+
+@dataclass
+class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
+    """The methods of the dataset service that a trainer calls, over pages in memory."""
+
+    bus: Bus
+    pages: list[DrawnPage]
+    ready: bool = True
+    tells: bool = True
+    changed_keys: set[str] = field(default_factory=set)
+    frozen: list[str] = field(default_factory=list)
+    """Request ids of the freezes, repeats included."""
+
+    async def GetDataset(self, request: dataset_service_pb2.GetDatasetRequest, context: object) -> dataset_pb2.Dataset:
+        if request.name != DATASET:
+            raise NotFound(f"There is no dataset {request.name}.", name=request.name)
+        num_labeled = sum(page.boxes is not None for page in self.pages)
+        counts = dataset_pb2.DatasetCounts(num_images=len(self.pages), num_labeled=num_labeled)
+        state = dataset_pb2.Dataset.READY if self.ready else dataset_pb2.Dataset.INDEXING
+        return dataset_pb2.Dataset(name=request.name, state=state, counts=counts)
+
+    async def FreezeDataset(self, request: dataset_service_pb2.FreezeDatasetRequest, context: object) -> dataset_pb2.Version:
+        self.frozen.append(request.request_id)
+        if self.tells:
+            await self.tell(request.request_id)
+        return dataset_pb2.Version(name=f"{DATASET}/versions/{request.request_id}")
+
+    async def tell(self, request_id: str) -> None:
+        """Publish that the version is frozen."""
+        fact = dataset_events_pb2.VersionFrozen(version=f"{DATASET}/versions/{request_id}", request_id=request_id)
+        await publish(self.bus, fact, service="dataset", resource="version", id=request_id)
+
+    async def ListVersionEntries(
+        self, request: dataset_service_pb2.ListVersionEntriesRequest, context: object
+    ) -> dataset_service_pb2.ListVersionEntriesResponse:
+        # Two entries a page: paging is what a large dataset does.
+        start = int(request.page_token or 0)
+        entries = [self._entry(page) for page in self.pages[start : start + 2]]
+        token = str(start + 2) if start + 2 < len(self.pages) else ""
+        return dataset_service_pb2.ListVersionEntriesResponse(entries=entries, next_page_token=token)
+
+    async def ReadImage(
+        self, request: dataset_service_pb2.ReadImageRequest, context: object
+    ) -> AsyncIterator[dataset_service_pb2.ReadImageResponse]:
+        page = next(page for page in self.pages if request.name.endswith(f"/{page.image_id}"))
+        if page.key in self.changed_keys:
+            raise ImageChanged(f"{page.key} changed since it was indexed.", key=page.key)
+        for start in range(0, len(page.data), 1024):
+            yield dataset_service_pb2.ReadImageResponse(chunk=page.data[start : start + 1024])
+
+    def _entry(self, page: DrawnPage) -> dataset_pb2.VersionEntry:
+        return dataset_pb2.VersionEntry(
+            image=f"{DATASET}/images/{page.image_id}",
+            key=page.key,
+            size_bytes=len(page.data),
+            store_etag="v1",
+            width_px=page.width_px,
+            height_px=page.height_px,
+            label_digest="" if page.boxes is None else "00",
+            boxes=page.boxes,
+        )
+
+
+@dataclass
+class Stage:
+    """What stands around the trainer."""
+
+    nats: NatsServer
+    bus: Bus
+    datasets: SmallDatasets
+    settings: TrainerSettings
+
+
+@asynccontextmanager
+async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncIterator[Stage]:
+    """Everything but the trainer."""
+    (folder / "nats").mkdir(parents=True)
+    async with nats_server(folder / "nats") as nats:
+        bus = await Bus.connect(nats.url, name="test")
+        datasets = SmallDatasets(bus, pages)  # type: ignore[abstract]
+        server = GrpcServer("127.0.0.1:0")
+        server.add(dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, datasets, dataset_service_pb2.DESCRIPTOR)
+        await server.start()
+        settings = TrainerSettings(
+            home=folder / "home",
+            models=models,
+            nats_url=nats.url,
+            trainer_address="127.0.0.1:0",
+            dataset_address=server.address,
+            trainer_lease_seconds=2.0,
+            log_level="warning",
+        )
+        try:
+            yield Stage(nats, bus, datasets, settings)
+        finally:
+            await server.stop(0)
+            await bus.close()
+
+
+async def publish(bus: Bus, fact: Message, *, service: str, resource: str, id: str) -> None:
+    """Put a fact on the bus as its service would."""
+    subject = fact_subject(service, resource, type(fact), id)
+    await bus.publish(subject, fact.SerializeToString(), message_id=f"{subject}-{hashlib.sha256(fact.SerializeToString()).hexdigest()}")
+
+
+class Client:
+    """The trainer as its callers see it."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = connect(address)
+        self.stub = trainer_service_pb2_grpc.TrainerServiceStub(self.channel)
+
+    async def create(self, task_id: str, *, request_id: str = "", **fields: object) -> task_pb2.Task:
+        """Create a task on the small dataset."""
+        order = task_pb2.Task(**{"dataset": DATASET, **fields})  # type: ignore[arg-type]
+        request = trainer_service_pb2.CreateTaskRequest(parent="projects/default", task_id=task_id, task=order, request_id=request_id)
+        return await call(self.stub.CreateTask, request)
+
+    async def task(self, task_id: str) -> task_pb2.Task:
+        """The task as it is now."""
+        return await call(self.stub.GetTask, trainer_service_pb2.GetTaskRequest(name=f"projects/default/tasks/{task_id}"))
+
+    async def terminate(self, task_id: str) -> task_pb2.Task:
+        """Terminate it."""
+        return await call(self.stub.TerminateTask, trainer_service_pb2.TerminateTaskRequest(name=f"projects/default/tasks/{task_id}"))
+
+    async def logs(self, task_id: str, **fields: object) -> trainer_service_pb2.ListTaskLogsResponse:
+        """Its log lines."""
+        request = trainer_service_pb2.ListTaskLogsRequest(name=f"projects/default/tasks/{task_id}", **fields)  # type: ignore[arg-type]
+        return await call(self.stub.ListTaskLogs, request)
+
+    async def text_of_log(self, task_id: str) -> str:
+        """All messages, a line each."""
+        return "\n".join(line.message for line in (await self.logs(task_id, page_size=1000)).lines)
+
+
+def node(task: task_pb2.Task, node_id: str) -> task_pb2.Node:
+    """One node of a task."""
+    return next(node for node in task.nodes if node.node_id == node_id)
