@@ -1,0 +1,1 @@
+"""Labelling: pages, their operations, submission, and suggestions by models."""
