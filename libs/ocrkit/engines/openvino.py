@@ -55,7 +55,9 @@ class OpenVinoEngine:
     def _run(self, request: openvino.InferRequest, spec: GraphSpec, x_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
         def run() -> NDArray[np.float32]:
             request.set_tensor(spec.input_name, openvino.Tensor(np.ascontiguousarray(x_B3HW), shared_memory=True))
-            request.infer()
+            # Not infer(): with one thread it swallows what a graph throws and leaves an output of wrong shape (seen with 2026.4).
+            request.start_async()
+            request.wait()
             # The request keeps its output for the next run: a copy, or the caller's result changes under it.
             return np.array(request.get_tensor(spec.output_name).data, dtype=np.float32)
 
