@@ -17,6 +17,9 @@ BASE_ALPHABET: tuple[str, ...] = tuple(dict.fromkeys("".join(map(chr, range(0x20
 
 BLANK = 0
 
+COLUMN_BREAK = "\t"
+"""A recognizer that has this character says with it where one box holds two pieces of text; the reader cuts there."""
+
 
 @dataclass(frozen=True)
 class Charset:

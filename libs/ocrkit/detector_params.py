@@ -23,8 +23,8 @@ class DetectorParams:
     max_side: int = 2048
     max_upscale: float = 4.0
     threshold: float = 0.3
-    box_threshold: float = 0.5
-    unclip_ratio: float = 1.6
+    box_threshold: float = 0.6
+    unclip_ratio: float = 1.4
     min_side_px: float = 3.0
     max_boxes: int = 2000
     min_text_conf: float = 0.5

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.geometry import Quad, order_corners
@@ -50,8 +50,9 @@ def boxes_from_prob_map(prob_HW: NDArray[np.float32], params: DetectorParams) ->
     return found[: params.max_boxes]
 
 
-def _mean_inside(prob_HW: NDArray[np.float32], corners: NDArray[np.float32]) -> float:
+def _mean_inside(prob_HW: NDArray[np.float32], corners_42: ArrayLike) -> float:
     """Mean probability over a rotated rectangle."""
+    corners = np.asarray(corners_42, dtype=np.float32)
     height, width = prob_HW.shape
     left, top = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (width - 1, height - 1)).tolist()
     right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int), 0, (width - 1, height - 1)).tolist()
