@@ -1,5 +1,6 @@
 """Which folders of this machine data sets may lie in (``INKWRIGHT_ROOTS``)."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -74,6 +75,8 @@ class AllowedRoots:
                 f"{path_or_url[:300]!r} is no absolute path; give one that begins with / or file:///.", path=path_or_url[:300]
             )
         real = self.check(Path(text))
-        if not real.is_dir():
-            raise PathNotFound(f"There is no folder {text}; check the spelling, and that this machine has it.", path=text)
+        # Not Path.is_dir: it raises for a name that is too long.
+        if not os.path.isdir(real):
+            shown = text[:300]
+            raise PathNotFound(f"There is no folder {shown}; check the spelling, and that this machine has it.", path=shown)
         return real

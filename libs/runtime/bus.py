@@ -166,6 +166,8 @@ class Bus:
     async def close(self) -> None:
         """Send what is buffered, then close."""
         if not self.client.is_closed:
-            with suppress(nats.errors.Error, TimeoutError):
+            # A server that is gone must not keep its callers from going.
+            with suppress(nats.errors.Error, TimeoutError, OSError):
                 await self.client.flush(timeout=2)
-            await self.client.close()
+            with suppress(OSError):
+                await self.client.close()

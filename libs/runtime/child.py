@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,12 +51,21 @@ class Child:
     Read ``events`` to their end: a child whose output nobody reads stands still when the pipe is full.
     """
 
-    def __init__(self, name: str, process: Process, log_line: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: Process,
+        transport: asyncio.SubprocessTransport,
+        ended: asyncio.Event,
+        log_line: Callable[[str], None] | None,
+    ) -> None:
         self.name = name
         self.pid = process.pid
         self.exit: Exit | None = None
         """Set once it has ended and ``wait`` or ``terminate`` returned."""
         self._process = process
+        self._transport = transport
+        self._ended = ended
         self._log_line = log_line or self._log
         self._stderr: deque[str] = deque(maxlen=KEPT_STDERR_LINES)
         self._stderr_reader = asyncio.create_task(self._read_stderr(), name=f"stderr-{name}")
@@ -82,7 +91,9 @@ class Child:
             cwd: its working folder.
             log_line: gets each line of stderr and each line of stdout that is no JSON object; default: our log.
         """
-        process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(limit=MAX_LINE_BYTES, loop=loop),
             # -I -S: no site packages, no folder of ours on the path. The launcher needs only the standard library.
             *[sys.executable, "-I", "-S", _LIFELINE, str(os.getpid()), "--", *argv],
             stdin=PIPE,
@@ -90,10 +101,9 @@ class Child:
             stderr=PIPE,
             env={**os.environ, **(env or {})},
             cwd=cwd,
-            limit=MAX_LINE_BYTES,
             start_new_session=True,
         )
-        child = cls(name, process, log_line)
+        child = cls(name, Process(transport, protocol, loop), transport, protocol.ended, log_line)
         if orders is None:
             child.close_stdin()
         else:
@@ -127,23 +137,29 @@ class Child:
 
     async def wait(self) -> Exit:
         """Wait for its end, then end whatever is left of its group."""
-        code = await self._process.wait()
+        await self._ended.wait()
         self._signal(signal.SIGKILL)
         if self.exit is None:
-            # A process that left the group may hold the pipe open: its lines are not worth waiting for.
+            # With the group gone its pipes close. Whoever left the group and still holds one is not worth waiting for.
             await asyncio.wait([self._stderr_reader], timeout=_PIPE_GRACE_SECONDS)
             self._stderr_reader.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+                    await self._process.wait()
+            self._transport.close()
+            code = self._process.returncode
+            assert code is not None
             ended_by = signal.Signals(-code).name if code < 0 else None
             self.exit = Exit(None if code < 0 else code, ended_by, tuple(self._stderr))
         return self.exit
 
     async def terminate(self, grace_seconds: float = 3.0) -> Exit:
         """Ask the whole group to end, wait for the grace, then kill it. May be called twice."""
-        if self._process.returncode is None:
+        if not self._ended.is_set():
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
-                    await self._process.wait()
+                    await self._ended.wait()
             self._signal(signal.SIGKILL)
         return await self.wait()
 
@@ -164,6 +180,19 @@ class Child:
 
     def _log(self, line: str) -> None:
         log.info("child_line", child=self.name, line=line)
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Says when the process itself has ended; the library's own ``wait`` also waits until nobody holds its pipes."""
+
+    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=limit, loop=loop)
+        self.ended = asyncio.Event()
+
+    def process_exited(self) -> None:
+        """See ``asyncio.SubprocessProtocol``."""
+        super().process_exited()
+        self.ended.set()
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -167,7 +167,7 @@ class LocalFolder:
     def _replace(self, key: str, data: bytes, if_etag: str) -> ObjectInfo:
         path = self._path(key)
         with _faults(key), _written_beside(path, data, mode=stat.S_IMODE(os.stat(path).st_mode)) as temporary:
-            if _info(key, os.stat(path)).etag != if_etag:
+            if self._head(key).etag != if_etag:
                 raise Conflict(f"{key} was changed by another program; read it again, then repeat.", key=key)
             os.replace(temporary, path)
             _sync_folder(path.parent)
@@ -200,6 +200,10 @@ def _faults(key: str) -> Iterator[None]:
         raise NotFound(f"There is no file {key}.", key=key) from error
     except PermissionError as error:
         raise InvalidInput(f"{key} is closed to the account Inkwright runs as; change its permissions.", key=key) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InvalidInput("A part of the key is longer than the disk can name.", key=key[:300]) from error
 
 
 @contextmanager

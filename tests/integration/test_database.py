@@ -191,5 +191,6 @@ async def test_a_database_that_is_away_fails_its_ping(tmp_path: Path) -> None:
         await database.ping()
     await database.close()
     # aiosqlite does not wait for the thread of a connection that failed; it must not outlive the test's loop.
-    threads = [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
-    await asyncio.to_thread(lambda: [thread.join(5) for thread in threads])
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 5)
