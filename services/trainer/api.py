@@ -1,5 +1,7 @@
 """The gRPC methods: read, call one action, convert."""
 
+# ruff: noqa: N802 - the proto names the methods
+
 from collections.abc import AsyncIterator
 
 import grpc
@@ -23,19 +25,17 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
-    async def CreateTask(self, request: trainer_service_pb2.CreateTaskRequest, context: Context) -> task_pb2.Task:  # noqa: N802
+    async def CreateTask(self, request: trainer_service_pb2.CreateTaskRequest, context: Context) -> task_pb2.Task:
         order = order_from_proto(request.task)
         task = await actions.create_task(self._deps, request.parent, request.task_id, order, request_id=request.request_id)
         return task_to_proto(task)
 
-    async def GetTask(self, request: trainer_service_pb2.GetTaskRequest, context: Context) -> task_pb2.Task:  # noqa: N802
+    async def GetTask(self, request: trainer_service_pb2.GetTaskRequest, context: Context) -> task_pb2.Task:
         TASK.parse(request.name)
         async with self._deps.work(read_only=True) as w:
             return task_to_proto(await w.tasks.get(request.name))
 
-    async def ListTasks(  # noqa: N802
-        self, request: trainer_service_pb2.ListTasksRequest, context: Context
-    ) -> trainer_service_pb2.ListTasksResponse:
+    async def ListTasks(self, request: trainer_service_pb2.ListTasksRequest, context: Context) -> trainer_service_pb2.ListTasksResponse:
         project = PROJECT.parse(request.parent)["project"]
         size, cursor = page_size(request, default=DEFAULT_PAGE_SIZE), page_cursor(request)
         async with self._deps.work(read_only=True) as w:
@@ -43,10 +43,10 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
         tasks = [task_to_proto(task) for task in page.items]
         return trainer_service_pb2.ListTasksResponse(tasks=tasks, next_page_token=page_token(request, page.next_cursor))
 
-    async def TerminateTask(self, request: trainer_service_pb2.TerminateTaskRequest, context: Context) -> task_pb2.Task:  # noqa: N802
+    async def TerminateTask(self, request: trainer_service_pb2.TerminateTaskRequest, context: Context) -> task_pb2.Task:
         return task_to_proto(await actions.terminate_task(self._deps, request.name))
 
-    async def ListTaskLogs(  # noqa: N802
+    async def ListTaskLogs(
         self, request: trainer_service_pb2.ListTaskLogsRequest, context: Context
     ) -> trainer_service_pb2.ListTaskLogsResponse:
         TASK.parse(request.name)
@@ -57,14 +57,12 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
         lines = [log_line_to_proto(line) for line in page.items]
         return trainer_service_pb2.ListTaskLogsResponse(lines=lines, next_page_token=page_token(request, page.next_cursor))
 
-    async def GetModel(self, request: trainer_service_pb2.GetModelRequest, context: Context) -> model_pb2.Model:  # noqa: N802
+    async def GetModel(self, request: trainer_service_pb2.GetModelRequest, context: Context) -> model_pb2.Model:
         MODEL.parse(request.name)
         async with self._deps.work(read_only=True) as w:
             return model_to_proto(await w.models.get(request.name))
 
-    async def ListModels(  # noqa: N802
-        self, request: trainer_service_pb2.ListModelsRequest, context: Context
-    ) -> trainer_service_pb2.ListModelsResponse:
+    async def ListModels(self, request: trainer_service_pb2.ListModelsRequest, context: Context) -> trainer_service_pb2.ListModelsResponse:
         project = PROJECT.parse(request.parent)["project"]
         size, cursor = page_size(request, default=DEFAULT_PAGE_SIZE), page_cursor(request)
         async with self._deps.work(read_only=True) as w:
@@ -72,10 +70,10 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
         models = [model_to_proto(model) for model in page.items]
         return trainer_service_pb2.ListModelsResponse(models=models, next_page_token=page_token(request, page.next_cursor))
 
-    async def RetireModel(self, request: trainer_service_pb2.RetireModelRequest, context: Context) -> model_pb2.Model:  # noqa: N802
+    async def RetireModel(self, request: trainer_service_pb2.RetireModelRequest, context: Context) -> model_pb2.Model:
         return model_to_proto(await model_actions.retire_model(self._deps, request.name))
 
-    async def ImportModel(  # noqa: N802
+    async def ImportModel(
         self, request_iterator: AsyncIterator[trainer_service_pb2.ImportModelRequest], context: Context
     ) -> model_pb2.Model:
         first = await anext(aiter(request_iterator), None)
@@ -89,7 +87,7 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
 
         return model_to_proto(await model_actions.import_model(self._deps, first.name, chunks()))
 
-    async def ReadBundle(  # noqa: N802
+    async def ReadBundle(
         self, request: trainer_service_pb2.ReadBundleRequest, context: Context
     ) -> AsyncIterator[trainer_service_pb2.ReadBundleResponse]:
         async for chunk in model_actions.read_bundle(self._deps, model=request.model, digest=request.bundle_digest):

@@ -29,10 +29,15 @@ log = get_logger()
 
 
 async def build() -> Service:
-    """Settings, logs, database, bus, clients, api; nothing runs yet."""
+    """Everything the process is made of, nothing started."""
     settings = TrainerSettings()
     configure_logs("trainer", level=settings.log_level, log_format=settings.log_format)
     log.info("settings", **settings.masked())
+    return await build_with(settings)
+
+
+async def build_with(settings: TrainerSettings) -> Service:
+    """``build`` for given settings."""
     settings.artifact_folder.mkdir(parents=True, exist_ok=True)
     await upgrade("trainer", settings.database_url)
     database = Database(settings.database_url)

@@ -6,9 +6,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import JSON, Column, ForeignKey, Index, String, UniqueConstraint, delete, func, select
+from sqlalchemy import JSON, Column, ForeignKey, Index, String, UniqueConstraint, delete, func
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime.db import UnitOfWork
@@ -182,7 +182,7 @@ class Tasks:
         query = select(TaskRow).where(_TASK.project == project).order_by(_TASK.uid.desc()).limit(size + 1)
         if cursor:
             query = query.where(_TASK.uid < str(cursor[0]))
-        rows = list((await self._session.execute(query)).scalars())
+        rows = (await self._session.exec(query)).all()
         tasks = await self._with_nodes(rows[:size])
         return Page(tasks, (tasks[-1].uid,) if len(rows) > size else None)
 
@@ -197,22 +197,22 @@ class Tasks:
     async def active_uids(self) -> set[str]:
         """Uids of the tasks that have not ended."""
         open_states = (TaskState.PENDING, TaskState.RUNNING, TaskState.TERMINATING)
-        rows = await self._session.execute(select(_TASK.uid).where(_TASK.state.in_(open_states)))
-        return set(rows.scalars())
+        rows = await self._session.exec(select(_TASK.uid).where(_TASK.state.in_(open_states)))
+        return set(rows.all())
 
     async def _where(self, *conditions: Any) -> list[Task]:
-        rows = list((await self._session.execute(select(TaskRow).where(*conditions).order_by(_TASK.uid).limit(1000))).scalars())
+        rows = (await self._session.exec(select(TaskRow).where(*conditions).order_by(_TASK.uid).limit(1000))).all()
         return await self._with_nodes(rows)
 
     async def _first(self, condition: Any) -> Task | None:
         query = select(TaskRow).where(condition)
-        row = (await self._session.execute(query.with_for_update() if self._lock else query)).scalar_one_or_none()
+        row = (await self._session.exec(query.with_for_update() if self._lock else query)).one_or_none()
         return None if row is None else (await self._with_nodes([row]))[0]
 
     async def _with_nodes(self, rows: Sequence[TaskRow]) -> list[Task]:
-        found = await self._session.execute(select(NodeRow).where(_NODE.task_uid.in_([row.uid for row in rows])))
+        found = await self._session.exec(select(NodeRow).where(_NODE.task_uid.in_([row.uid for row in rows])))
         nodes: dict[str, dict[str, Node]] = {row.uid: {} for row in rows}
-        for node in found.scalars():
+        for node in found.all():
             nodes[node.task_uid][node.node_id] = _node(node)
         return [_task(row, tuple(nodes[row.uid][node_id] for node_id in NodeId if node_id in nodes[row.uid])) for row in rows]
 
@@ -234,7 +234,7 @@ class Logs:
         query = select(LogRow).where(_LOG.task_uid == task.uid, _LOG.sequence > after).order_by(_LOG.sequence).limit(size + 1)
         if node_id:
             query = query.where(_LOG.node_id == node_id)
-        rows = (await self._session.execute(query)).scalars()
+        rows = (await self._session.exec(query)).all()
         lines = [LogLine(row.sequence, row.node_id, row.level, row.message, row.time) for row in rows]
         return Page(lines[:size], (lines[size - 1].sequence,) if len(lines) > size else None)
 
@@ -260,7 +260,7 @@ class Models:
     async def find(self, name: str) -> Model | None:
         """One model, if it is there."""
         query = select(ModelRow).where(_MODEL.name == name)
-        row = (await self._session.execute(query.with_for_update() if self._lock else query)).scalar_one_or_none()
+        row = (await self._session.exec(query.with_for_update() if self._lock else query)).one_or_none()
         return None if row is None else (await self._with_deployments([row]))[0]
 
     async def has_digest(self, digest: str) -> bool:
@@ -283,7 +283,7 @@ class Models:
     async def bases(self, project: str) -> list[Model]:
         """The bases that are offered."""
         query = select(ModelRow).where(_MODEL.project == project, _MODEL.is_base, _MODEL.state == ModelState.READY)
-        return await self._with_deployments(list((await self._session.execute(query.order_by(_MODEL.name))).scalars()))
+        return await self._with_deployments((await self._session.exec(query.order_by(_MODEL.name))).all())
 
     async def page(self, project: str, *, size: int, cursor: Cursor) -> Page[Model]:
         """Models of a project, newest first, bases last."""
@@ -292,7 +292,7 @@ class Models:
             is_base, uid = bool(cursor[0]), str(cursor[1])
             older = (_MODEL.is_base == is_base) & (_MODEL.uid < uid)
             query = query.where(older if is_base else older | _MODEL.is_base)
-        rows = list((await self._session.execute(query.order_by(_MODEL.is_base, _MODEL.uid.desc()).limit(size + 1))).scalars())
+        rows = (await self._session.exec(query.order_by(_MODEL.is_base, _MODEL.uid.desc()).limit(size + 1))).all()
         models = await self._with_deployments(rows[:size])
         last = (int(rows[size - 1].is_base), rows[size - 1].uid) if len(rows) > size else None
         return Page(models, last)
@@ -303,11 +303,11 @@ class Models:
 
     async def undeploy(self, deployment: str) -> None:
         """Note that a deployment is gone."""
-        await self._session.execute(delete(DeploymentRow).where(_DEPLOYMENT.name == deployment))
+        await self._session.exec(delete(DeploymentRow).where(_DEPLOYMENT.name == deployment))
 
     async def _with_deployments(self, rows: Sequence[ModelRow]) -> list[Model]:
         query = select(DeploymentRow).where(_DEPLOYMENT.model.in_([row.name for row in rows])).order_by(_DEPLOYMENT.name)
-        uses = list((await self._session.execute(query)).scalars())
+        uses = (await self._session.exec(query)).all()
         return [replace(_model(row), deployments=tuple(use.name for use in uses if use.model == row.name)) for row in rows]
 
 

@@ -1,46 +1,170 @@
-"""The trainer with a real nats-server, a real database and real children; no training here."""
+"""The trainer's tasks with a real nats-server, a real database and real children; no training here."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from inkwright.trainer.v1 import task_pb2
-from libs.ocrkit.models import models_dir
+from inkwright.trainer.v1 import task_pb2, trainer_events_pb2, trainer_service_pb2
+from libs.runtime.errors import AlreadyExists, Fault, InvalidInput, NotFound, WrongState
+from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
 from services.trainer.main import build_with
 from tests.integration.running import running
-from tests.integration.trainer_stage import Client, Stage, draw_page, node, stage
-
-BASE = "projects/default/models/ppocrv6-small"
+from tests.integration.tiny_bundle import write_tiny_bundle
+from tests.integration.trainer_stage import DATASET, Client, Stage, draw_page, ended, node, stage
 
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(tmp_path, [draw_page(number) for number in range(6)], models=models_dir()) as scene:
+    write_tiny_bundle(tmp_path / "models" / "small.inkbundle")
+    async with stage(tmp_path, [draw_page(number) for number in range(6)], models=tmp_path / "models") as scene:
         yield scene
 
 
-async def ended(client: Client, task_id: str, state: task_pb2.Task.State.ValueType, *, seconds: float = 60) -> task_pb2.Task:
-    """Wait for the task's end."""
+async def test_orders_that_are_not_offered_are_refused_by_name(scene: Stage) -> None:
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
 
-    async def check() -> task_pb2.Task:
-        task = await client.task(task_id)
-        assert task.state == state, (task.error_message, [(node.node_id, node.state, node.message) for node in task.nodes])
-        return task
+        async def refusal(task_id: str = "t", **fields: Any) -> tuple[type[Fault], str, str]:
+            with pytest.raises(Fault) as caught:
+                await client.create(task_id, **fields)
+            return type(caught.value), caught.value.reason, caught.value.message
 
-    return await assert_eventually(check, seconds)
+        full = await refusal(mode=task_pb2.Task.FULL)
+        assert full[1] == "MODE_NOT_OFFERED"
+        assert "auto, fast" in full[2]
+        assert (await refusal(algorithm="magic"))[1] == "ALGORITHM_NOT_OFFERED"
+        for resources in (task_pb2.TaskResources(num_gpus=1), task_pb2.TaskResources(gpu_type="h100")):
+            gpu = await refusal(resources=resources)
+            assert gpu[1] == "RESOURCE_NOT_OFFERED"
+            assert "'cpu'" in gpu[2]
+        base = await refusal(base="projects/default/models/large")
+        assert base[1] == "BASE_NOT_OFFERED"
+        assert "projects/default/models/small" in base[2]
+        assert (await refusal(task_id="no spaces"))[1] == "INVALID_NAME"
+        assert (await refusal(dataset="receipts"))[1] == "INVALID_NAME"
+        assert (await refusal(validation_fraction=0.7))[0] is InvalidInput
+        assert (await refusal(dataset="projects/default/datasets/nowhere"))[:2] == (NotFound, "NOT_FOUND")
+        scene.datasets.ready = False
+        assert (await refusal())[1] == "DATASET_NOT_READY"
+        scene.datasets.ready = True
+        scene.datasets.pages = [draw_page(1, labeled=False)]
+        unlabeled = await refusal()
+        assert unlabeled[1] == "NO_LABELS"
+        assert "label and submit" in unlabeled[2]
+        tasks = await call(client.stub.ListTasks, trainer_service_pb2.ListTasksRequest(parent="projects/default"))
+        assert not tasks.tasks
+        assert not scene.datasets.frozen
+
+
+async def test_only_the_fact_starts_a_task(scene: Stage) -> None:
+    scene.datasets.tells = False
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        made = await client.create("waits", request_id="r1", description="first")
+        again = await client.create("other-name", request_id="r1")
+        assert again.name == made.name
+        with pytest.raises(AlreadyExists):
+            await client.create("waits")
+        await assert_eventually(lambda: bool(scene.datasets.frozen))
+        task = await client.task("waits")
+        assert (task.state, task.version) == (task_pb2.Task.PENDING, "")
+        assert {node.state for node in task.nodes} == {task_pb2.Node.WAITING}
+    # A restart asks again under the same request id.
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        await assert_eventually(lambda: len(scene.datasets.frozen) == 2)
+        assert len(set(scene.datasets.frozen)) == 1
+        assert (await client.task("waits")).state == task_pb2.Task.PENDING
+        await scene.datasets.tell("a-stranger")
+        await scene.datasets.tell(scene.datasets.frozen[0])
+
+        async def started() -> None:
+            task = await client.task("waits")
+            assert task.version == f"{DATASET}/versions/{scene.datasets.frozen[0]}"
+            assert node(task, "snapshot").attempt == 1
+
+        await assert_eventually(started)
+        assert (await client.terminate("waits")).state in (task_pb2.Task.TERMINATING, task_pb2.Task.TERMINATED)
+        await ended(client, "waits", task_pb2.Task.TERMINATED)
+
+
+async def test_a_waiting_task_terminates_at_once_and_only_once(scene: Stage) -> None:
+    scene.datasets.tells = False
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        for number in range(3):
+            await client.create(f"task-{number}")
+        terminated = await client.terminate("task-1")
+        assert terminated.state == task_pb2.Task.TERMINATED
+        assert (await client.terminate("task-1")).etag == terminated.etag
+        with pytest.raises(NotFound):
+            await client.terminate("nobody")
+        # A version that arrives too late starts nothing.
+        await assert_eventually(lambda: len(set(scene.datasets.frozen)) >= 3)
+        for request_id in set(scene.datasets.frozen):
+            await scene.datasets.tell(request_id)
+
+        async def others_started() -> None:
+            assert (await client.task("task-0")).version
+            assert (await client.task("task-2")).version
+
+        await assert_eventually(others_started)
+        assert not (await client.task("task-1")).version
+        request = trainer_service_pb2.ListTasksRequest(parent="projects/default", page_size=2)
+        first = await call(client.stub.ListTasks, request)
+        request.page_token = first.next_page_token
+        second = await call(client.stub.ListTasks, request)
+        assert [task.name[-1] for task in (*first.tasks, *second.tasks)] == ["2", "1", "0"]
+        assert not second.next_page_token
+
+
+async def test_a_dataset_that_vanished_fails_the_task(scene: Stage) -> None:
+    scene.datasets.vanishes = True
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        await client.create("orphan")
+        task = await ended(client, "orphan", task_pb2.Task.FAILED)
+        assert task.error_message.startswith("The dataset could not be frozen: ")
+        with pytest.raises(WrongState) as caught:
+            await client.terminate("orphan")
+        assert caught.value.reason == "WRONG_STATE"
 
 
 async def test_a_changed_image_fails_the_task_by_name(scene: Stage) -> None:
     scene.datasets.changed_keys.add("page003.png")
-    async with running(build_with(scene.settings)) as address, Client(address).channel:
-        client = Client(address)
-        made = await client.create("changed")
-        assert made.state == task_pb2.Task.PENDING
-        task = await ended(client, "changed", task_pb2.Task.FAILED)
-        assert task.error_message == "snapshot failed: page003.png changed since it was indexed."
-        assert node(task, "snapshot").state == task_pb2.Node.FAILED
-        assert node(task, "gate").state == task_pb2.Node.TERMINATED
-        assert "page003.png changed" in await client.text_of_log("changed")
-        await assert_eventually(lambda: not list(scene.settings.task_folder.iterdir()))
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        heard: list[trainer_events_pb2.TaskStateChanged] = []
+        async with scene.follows(trainer_events_pb2.TaskStateChanged, "task", heard):
+            await client.create("changed")
+            task = await ended(client, "changed", task_pb2.Task.FAILED)
+            assert task.error_message == "snapshot failed: page003.png changed since it was indexed."
+            assert node(task, "snapshot").state == task_pb2.Node.FAILED
+            assert node(task, "gate").state == task_pb2.Node.TERMINATED
+            assert "page003.png changed" in await client.text_of_log("changed")
+            await assert_eventually(lambda: not list(scene.settings.task_folder.iterdir()))
+            await assert_eventually(lambda: [fact.state for fact in heard][-1:] == [task_pb2.Task.FAILED])
+        assert [fact.state for fact in heard] == [task_pb2.Task.PENDING, task_pb2.Task.RUNNING, task_pb2.Task.FAILED]
+        assert heard[-1].error_message == task.error_message
+
+
+async def test_preflight_counts_what_cannot_be_used_and_fails_when_nothing_is_left(scene: Stage) -> None:
+    unreadable = draw_page(0)
+    for box in unreadable.boxes or ():
+        box.unreadable, box.text = True, ""
+    broken = replace(draw_page(1), data=b"\x89PNG\r\n\x1a\nbroken")
+    scene.datasets.pages = [unreadable, broken, draw_page(2, labeled=False)]
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        await client.create("hopeless")
+        task = await ended(client, "hopeless", task_pb2.Task.FAILED)
+        assert task.error_message.startswith("preflight failed: No labelled box has a text")
+        snapshot, preflight = node(task, "snapshot"), node(task, "preflight")
+        assert (snapshot.info["num_images"], snapshot.info["num_labeled"]) == ("3", "2")
+        assert (preflight.info["num_undecodable"], preflight.info["num_unlabeled"]) == ("1", "1")
+        assert (preflight.info["num_lines"], preflight.info["num_unreadable"]) == ("0", "4")
+        lines = (await client.logs("hopeless", page_size=1000)).lines
+        assert [line.sequence for line in lines] == list(range(1, len(lines) + 1))
+        assert any(line.level == "warning" and line.message.startswith("page001.png is left out") for line in lines)
+        first = await client.logs("hopeless", page_size=1, node_id="preflight")
+        assert first.next_page_token
+        rest = await client.logs("hopeless", page_size=1000, node_id="preflight", after_sequence=first.lines[0].sequence)
+        assert {line.node_id for line in rest.lines} == {"preflight"}
+        assert rest.lines[0].sequence > first.lines[0].sequence

@@ -2,12 +2,14 @@
 
 # ruff: noqa: N802 - the proto names the methods
 
+import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from google.protobuf.message import Message
 from PIL import Image, ImageDraw, ImageFont
@@ -20,12 +22,12 @@ from libs.runtime.errors import Conflict, NotFound
 from libs.runtime.grpc_client import call, connect
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.subjects import fact_subject
-from libs.runtime.testing import NatsServer, nats_server
+from libs.runtime.testing import NatsServer, assert_eventually, nats_server
 from services.trainer.settings import TrainerSettings
 
 DATASET = "projects/default/datasets/receipts"
+M = TypeVar("M", bound=Message)
 WORDS = ("TOTAL", "Milk 1l", "Bread", "12.50", "Cash", "No. 4711", "Tea", "3 x 0.99", "Coffee", "VAT 7%")
-FONTS = ("Lato", "Roboto")
 
 
 class ImageChanged(Conflict):
@@ -80,6 +82,8 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     pages: list[DrawnPage]
     ready: bool = True
     tells: bool = True
+    vanishes: bool = False
+    """Whether it is gone when it is to be frozen."""
     changed_keys: set[str] = field(default_factory=set)
     frozen: list[str] = field(default_factory=list)
     """Request ids of the freezes, repeats included."""
@@ -94,6 +98,8 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def FreezeDataset(self, request: dataset_service_pb2.FreezeDatasetRequest, context: object) -> dataset_pb2.Version:
         self.frozen.append(request.request_id)
+        if self.vanishes:
+            raise NotFound(f"There is no dataset {request.name}.", name=request.name)
         if self.tells:
             await self.tell(request.request_id)
         return dataset_pb2.Version(name=f"{DATASET}/versions/{request.request_id}")
@@ -143,6 +149,24 @@ class Stage:
     datasets: SmallDatasets
     settings: TrainerSettings
 
+    @asynccontextmanager
+    async def follows(self, fact: type[M], resource: str, heard: list[M]) -> AsyncIterator[None]:
+        """Collect the trainer's facts of one kind while the block runs."""
+
+        async def collect() -> None:
+            async for message in self.bus.follow(fact, service="trainer", resource=resource):
+                heard.append(message)  # noqa: PERF401 - the test looks at the list while it grows
+
+        collecting = asyncio.create_task(collect())
+        # The subscription is known to the server once a flush has come back.
+        await asyncio.sleep(0)
+        await self.bus.client.flush()
+        try:
+            yield
+        finally:
+            collecting.cancel()
+            await asyncio.wait([collecting])
+
 
 @asynccontextmanager
 async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncIterator[Stage]:
@@ -183,9 +207,15 @@ class Client:
         self.channel = connect(address)
         self.stub = trainer_service_pb2_grpc.TrainerServiceStub(self.channel)
 
-    async def create(self, task_id: str, *, request_id: str = "", **fields: object) -> task_pb2.Task:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.channel.close()
+
+    async def create(self, task_id: str, *, request_id: str = "", **fields: Any) -> task_pb2.Task:
         """Create a task on the small dataset."""
-        order = task_pb2.Task(**{"dataset": DATASET, **fields})  # type: ignore[arg-type]
+        order = task_pb2.Task(**{"dataset": DATASET, **fields})
         request = trainer_service_pb2.CreateTaskRequest(parent="projects/default", task_id=task_id, task=order, request_id=request_id)
         return await call(self.stub.CreateTask, request)
 
@@ -197,9 +227,9 @@ class Client:
         """Terminate it."""
         return await call(self.stub.TerminateTask, trainer_service_pb2.TerminateTaskRequest(name=f"projects/default/tasks/{task_id}"))
 
-    async def logs(self, task_id: str, **fields: object) -> trainer_service_pb2.ListTaskLogsResponse:
+    async def logs(self, task_id: str, **fields: Any) -> trainer_service_pb2.ListTaskLogsResponse:
         """Its log lines."""
-        request = trainer_service_pb2.ListTaskLogsRequest(name=f"projects/default/tasks/{task_id}", **fields)  # type: ignore[arg-type]
+        request = trainer_service_pb2.ListTaskLogsRequest(name=f"projects/default/tasks/{task_id}", **fields)
         return await call(self.stub.ListTaskLogs, request)
 
     async def text_of_log(self, task_id: str) -> str:
@@ -210,3 +240,14 @@ class Client:
 def node(task: task_pb2.Task, node_id: str) -> task_pb2.Node:
     """One node of a task."""
     return next(node for node in task.nodes if node.node_id == node_id)
+
+
+async def ended(client: Client, task_id: str, state: task_pb2.Task.State.ValueType, *, seconds: float = 60) -> task_pb2.Task:
+    """Wait for a task's end in the given state."""
+
+    async def check() -> task_pb2.Task:
+        task = await client.task(task_id)
+        assert task.state == state, (task.error_message, [(node.node_id, node.state, node.message) for node in task.nodes])
+        return task
+
+    return await assert_eventually(check, seconds)

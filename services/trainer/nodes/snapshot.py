@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 from libs.runtime.errors import Conflict
@@ -15,6 +15,10 @@ from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.names import IMAGE
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, write_json
+
+if TYPE_CHECKING:
+    # Only the type stubs of the generated code have it.
+    from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub
 
 PAGE_SIZE = 500
 NUM_STREAMS = 4
@@ -49,7 +53,7 @@ async def _run(spec: NodeSpec, report: Report) -> None:
     report.info(num_images=len(entries), num_labeled=len(labeled), size_bytes=num_bytes)
 
 
-async def _entries(stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, version: str) -> AsyncIterator[dataset_pb2.VersionEntry]:
+async def _entries(stub: "DatasetServiceAsyncStub", version: str) -> AsyncIterator[dataset_pb2.VersionEntry]:
     token = ""
     while True:
         request = dataset_service_pb2.ListVersionEntriesRequest(parent=version, page_size=PAGE_SIZE, page_token=token)
@@ -62,7 +66,7 @@ async def _entries(stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, versi
 
 
 async def _fetch_all(
-    stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, spec: NodeSpec, entries: list[dataset_pb2.VersionEntry], report: Report
+    stub: "DatasetServiceAsyncStub", spec: NodeSpec, entries: list[dataset_pb2.VersionEntry], report: Report
 ) -> list[dict[str, Any]]:
     slots = asyncio.Semaphore(NUM_STREAMS)
     pages: dict[str, dict[str, Any]] = {}
@@ -84,7 +88,7 @@ async def _fetch_all(
     return [pages[entry.key] for entry in entries]
 
 
-async def _fetch(stub: dataset_service_pb2_grpc.DatasetServiceAsyncStub, entry: dataset_pb2.VersionEntry, path: Path) -> str:
+async def _fetch(stub: "DatasetServiceAsyncStub", entry: dataset_pb2.VersionEntry, path: Path) -> str:
     """Write one image; gives the SHA-256 of its bytes."""
     request = dataset_service_pb2.ReadImageRequest(name=entry.image, store_etag=entry.store_etag)
     digest, size = hashlib.sha256(), 0

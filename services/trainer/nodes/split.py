@@ -57,7 +57,7 @@ def split(pages: Sequence[Page], *, fraction: float, seed: str = SEED) -> Split:
     useful = sorted((page for page in pages if page.has_lines), key=lambda page: page.key)
     grouped = [[useful[index] for index in group] for group in groups([page.dhash for page in useful])]
     if len(useful) == 1:
-        return Split((useful[0].key,), (useful[0].key,), 1)
+        return Split(tuple(sorted(page.key for page in pages)), (useful[0].key,), 1)
     num_groups = len(grouped)
     if num_groups == 1:
         grouped = [[page] for page in useful]
