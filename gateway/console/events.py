@@ -28,6 +28,7 @@ HEARTBEAT_SECONDS = 15.0
 QUEUE_LENGTH = 1000
 RETRY_MILLISECONDS = 2000
 
+_BUS_AWAY = "The bus cannot be reached; try again in a moment."
 _EVENT_ID = re.compile(r"trainer:(\d{1,18}),inference:(\d{1,18})")
 
 
@@ -39,6 +40,7 @@ class Events:
     """
 
     def __init__(self, bus: Bus, stopping: asyncio.Event, *, max_streams: int) -> None:
+        self._bus = bus
         self._stopping = stopping
         self._places = max_streams
         self._tails = {
@@ -60,10 +62,12 @@ class Events:
             NoReadyInstance: the bus is not there.
         """
         resume = _positions(request.headers.get("last-event-id"))
+        if not self._bus.is_connected:
+            raise NoReadyInstance(_BUS_AWAY)
         try:
             positions = {service: await tail.position(resume.get(service)) for service, tail in self._tails.items()}
         except (nats.errors.Error, JetStreamError, TimeoutError, OSError) as error:
-            raise NoReadyInstance("The bus cannot be reached; try again in a moment.") from error
+            raise NoReadyInstance(_BUS_AWAY) from error
         if self._places == 0:
             raise QueueFull("Too many event streams are open; close one.")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -83,10 +83,14 @@ def _is_plain_message(message: Descriptor | None) -> bool:
 
 
 def _check_known(message: Descriptor, value: Mapping[str, Any], prefix: str) -> None:
+    seen: set[str] = set()
     for key, item in value.items():
         field = _fields(message).get(key)
         if field is None:
             raise _unknown(prefix + key, message)
+        if field.name in seen:
+            raise InvalidInput(f"{(prefix + key)[:100]!r} stands in the body under both of its names.", field=(prefix + key)[:100])
+        seen.add(field.name)
         inner = field.message_type
         children: list[Any] = [item]
         if inner is not None and inner.GetOptions().map_entry:

@@ -1,5 +1,6 @@
 """Calls of any method by its descriptor, without generated stubs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
@@ -37,8 +38,24 @@ class Peers:
         return grpc_client.stream(self._callable(method), request)
 
     async def upload(self, method: MethodDescriptor, requests: AsyncIterator[Message]) -> Message:
-        """Call a client-streaming method; faults as ``call``."""
-        reply: Message = await grpc_client.upload(self._callable(method), requests)
+        """Call a client-streaming method; faults as ``call``, and whatever ``requests`` raises."""
+        failures: list[Exception] = []
+
+        async def watched() -> AsyncIterator[Message]:
+            try:
+                async for request in requests:
+                    yield request
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        try:
+            reply: Message = await grpc_client.upload(self._callable(method), watched())
+        except asyncio.CancelledError:
+            # The library cancels a call whose requests raise, and says only that it was cancelled.
+            if failures:
+                raise failures[0] from None
+            raise
         return reply
 
     async def close(self) -> None:
