@@ -49,6 +49,12 @@ def forget() -> None:
         del sys.modules[name]
 
 
+def declare(store: Path, text: str) -> None:
+    """Change the store as an engineer would between two runs."""
+    store.write_text(text)
+    forget()
+
+
 async def columns(url: str, table: str) -> set[str]:
     database = Database(url)
     async with database.reading() as connection:
@@ -79,8 +85,7 @@ async def test_a_forgotten_column_is_named_and_the_next_version_adds_it(store: P
     await revision("books", "Begin with books")
     url = f"sqlite+aiosqlite:///{tmp_path}/db/books.sqlite"
     await upgrade("books", url)
-    store.write_text(STORE + "    num_pages: int | None = None\n")
-    forget()
+    declare(store, STORE + "    num_pages: int | None = None\n")
     with pytest.raises(MigrationsBehind, match="num_pages"):
         await check("books")
     forget()
