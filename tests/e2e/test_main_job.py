@@ -34,9 +34,9 @@ MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM")
 
 
 @pytest.fixture(scope="module")
-def cards(installation: Installation) -> list[GeneratedImage]:
+def cards(inkwright: Installation) -> list[GeneratedImage]:
     """Generated images in a data set's folder, the last ones without labels."""
-    return generate(installation.folder / "cards", num_images=NUM_IMAGES, seed=5, part="train", num_unlabeled=NUM_UNLABELED)
+    return generate(inkwright.folder / "cards", num_images=NUM_IMAGES, seed=5, part="train", num_unlabeled=NUM_UNLABELED)
 
 
 def wanted_of(image: GeneratedImage) -> list[WantedBox]:
@@ -55,28 +55,28 @@ def files_with_image_bytes(home: Path) -> list[Path]:
     return found
 
 
-def test_folder_to_answer(installation: Installation, cards: list[GeneratedImage]) -> None:
-    client = installation.client
-    folder = installation.folder / "cards"
+def test_folder_to_answer(inkwright: Installation, cards: list[GeneratedImage]) -> None:
+    client = inkwright.client
+    folder = inkwright.folder / "cards"
 
-    created = installation.inkctl_json("dataset", "create", "cards", "--path", str(folder), "--description", "generated")
+    created = inkwright.inkctl_json("dataset", "create", "cards", "--path", str(folder), "--description", "generated")
     assert created["state"] == "READY"
     counts = client.get_dataset("cards").counts
     assert (counts.num_images, counts.num_unlabeled) == (NUM_IMAGES, NUM_UNLABELED)
-    assert files_with_image_bytes(installation.home) == []
+    assert files_with_image_bytes(inkwright.running.home) == []
 
-    done = installation.inkctl("label", "prelabel", "cards")
+    done = inkwright.inkctl("label", "prelabel", "cards")
     assert done.returncode == 0, done.stderr
     for image in cards[-NUM_UNLABELED:]:
         page = client.get_page(client.find_image("cards", image.path.stem).name.replace("/images/", "/pages/"))
         assert page.num_suggestions > 0
         client.apply_operations(page.name, edits(page, wanted_of(image)))
-        assert installation.inkctl("label", "submit", "cards", image.path.name).returncode == 0
+        assert inkwright.inkctl("label", "submit", "cards", image.path.name).returncode == 0
         assert image.path.with_suffix(".xml").is_file()
     wait_for(lambda: client.get_dataset("cards").counts.num_unlabeled == 0, seconds=20)
     assert client.find_image("cards", cards[-1].path.stem).label_state == dataset_pb2.Image.SUBMITTED
 
-    done = installation.inkctl("task", "create", "first", "--dataset", "cards", "--mode", "fast", "--follow")
+    done = inkwright.inkctl("task", "create", "first", "--dataset", "cards", "--mode", "fast", "--follow")
     assert done.returncode == 0, done.stdout + done.stderr
     task = client.get_task("first")
     states = {node.node_id: task_pb2.Node.State.Name(node.state) for node in task.nodes}
@@ -87,9 +87,9 @@ def test_folder_to_answer(installation: Installation, cards: list[GeneratedImage
     assert model.base_metrics["cer"] >= 0
     assert model.model_size["fp32"] > 0
 
-    done = installation.inkctl("deploy", "create", "reader", "--model", "first")
+    done = inkwright.inkctl("deploy", "create", "reader", "--model", "first")
     assert done.returncode == 0, done.stdout + done.stderr
-    answer = predict(installation, "reader", cards[0].path.read_bytes())
+    answer = predict(inkwright, "reader", cards[0].path.read_bytes())
     assert answer.status_code == 200
     body = answer.json()
     assert list(body)[:3] == ["requestId", "success", "result"]
@@ -98,9 +98,9 @@ def test_folder_to_answer(installation: Installation, cards: list[GeneratedImage
     assert truth & {line["label"] for line in body["result"]["output"]}
 
 
-def test_terminate_takes_less_than_five_seconds(installation: Installation, cards: list[GeneratedImage]) -> None:
-    client = installation.client
-    ensure_dataset(client, installation.folder / "cards")
+def test_terminate_takes_less_than_five_seconds(inkwright: Installation, cards: list[GeneratedImage]) -> None:
+    client = inkwright.client
+    ensure_dataset(client, inkwright.folder / "cards")
     client.create_task("halted", task_pb2.Task(dataset="cards"))
 
     def training() -> bool:
@@ -108,7 +108,7 @@ def test_terminate_takes_less_than_five_seconds(installation: Installation, card
 
     wait_for(training, seconds=120)
     start = time.monotonic()
-    assert installation.inkctl("task", "terminate", "halted").returncode == 0
+    assert inkwright.inkctl("task", "terminate", "halted").returncode == 0
     assert time.monotonic() - start < 5.0 + 2.0  # two seconds for the command line itself
     task = client.get_task("halted")
     assert task.state == task_pb2.Task.TERMINATED
@@ -120,36 +120,36 @@ class TestPublicCodes:
     """Each code by a real cause."""
 
     @pytest.fixture(scope="class", autouse=True)
-    def deployment(self, installation: Installation) -> str:
-        client = installation.client
+    def deployment(self, inkwright: Installation) -> str:
+        client = inkwright.client
         client.create_deployment("codes", deployment_pb2.Deployment(model="ppocrv6-small"))
         wait_running(client, "codes")
         return "codes"
 
-    def test_1001_for_a_body_without_data_array(self, installation: Installation) -> None:
-        answer = call(installation, "codes", content=b'{"image": "x"}')
+    def test_1001_for_a_body_without_data_array(self, inkwright: Installation) -> None:
+        answer = call(inkwright, "codes", content=b'{"image": "x"}')
         assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (400, 1001, "INPUT_FORMAT_ERROR")
 
-    def test_1002_for_bytes_that_are_no_image(self, installation: Installation) -> None:
-        answer = predict(installation, "codes", b"no image at all")
+    def test_1002_for_bytes_that_are_no_image(self, inkwright: Installation) -> None:
+        answer = predict(inkwright, "codes", b"no image at all")
         assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (400, 1002, "IMAGE_DECODE_ERROR")
 
-    def test_2003_for_a_graph_that_fails_when_run(self, installation: Installation, cards: list[GeneratedImage], tmp_path: Path) -> None:
+    def test_2003_for_a_graph_that_fails_when_run(self, inkwright: Installation, cards: list[GeneratedImage], tmp_path: Path) -> None:
         broken = breaking_bundle(tmp_path / "broken.inkbundle")
-        done = installation.inkctl("model", "import", str(broken), "--name", "broken")
+        done = inkwright.inkctl("model", "import", str(broken), "--name", "broken")
         assert done.returncode == 0, done.stderr
-        client = installation.client
+        client = inkwright.client
         wait_for(lambda: bool(client.create_deployment("breaks", deployment_pb2.Deployment(model="broken")).name), seconds=20)
         wait_running(client, "breaks")
-        answer = predict(installation, "breaks", cards[0].path.read_bytes())
+        answer = predict(inkwright, "breaks", cards[0].path.read_bytes())
         assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (500, 2003, "MODEL_FORWARD_ERROR")
 
-    def test_2001_for_an_instance_killed_with_the_request_in_flight(self, installation: Installation, cards: list[GeneratedImage]) -> None:
-        client = installation.client
+    def test_2001_for_an_instance_killed_with_the_request_in_flight(self, inkwright: Installation, cards: list[GeneratedImage]) -> None:
+        client = inkwright.client
         (instance,) = client.get_deployment("codes").instances
-        pid = pid_of_instance(installation.home, instance.instance_id)
+        pid = pid_of_instance(inkwright.running.home, instance.instance_id)
         answers: list[httpx.Response] = []
-        caller = threading.Thread(target=lambda: answers.append(predict(installation, "codes", cards[0].path.read_bytes())))
+        caller = threading.Thread(target=lambda: answers.append(predict(inkwright, "codes", cards[0].path.read_bytes())))
         os.kill(pid, signal.SIGSTOP)  # The request reaches the socket and stays there.
         caller.start()
         time.sleep(1.0)
@@ -157,12 +157,12 @@ class TestPublicCodes:
         caller.join(30)
         assert (answers[0].status_code, answers[0].json()["errorCode"], answers[0].json()["errorMsg"]) == (500, 2001, "UNKNOWN_ERROR")
         wait_running(client, "codes")
-        assert predict(installation, "codes", cards[0].path.read_bytes()).status_code == 200
+        assert predict(inkwright, "codes", cards[0].path.read_bytes()).status_code == 200
 
-    def test_2002_when_the_instances_are_down(self, installation: Installation, cards: list[GeneratedImage]) -> None:
-        done = installation.inkctl("deploy", "stop", "codes")
+    def test_2002_when_the_instances_are_down(self, inkwright: Installation, cards: list[GeneratedImage]) -> None:
+        done = inkwright.inkctl("deploy", "stop", "codes")
         assert done.returncode == 0, done.stderr
-        answer = predict(installation, "codes", cards[0].path.read_bytes())
+        answer = predict(inkwright, "codes", cards[0].path.read_bytes())
         assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (503, 2002, "GET_INSTANCE_ERROR")
         assert int(answer.headers["Retry-After"]) > 0
 
@@ -195,15 +195,15 @@ def wait_running(client: Inkwright, name: str) -> None:
     wait_for(lambda: client.rest.predict(name, b"", token=token).get("errorCode") != 404, seconds=10)
 
 
-def call(installation: Installation, deployment: str, *, content: bytes) -> httpx.Response:
+def call(inkwright: Installation, deployment: str, *, content: bytes) -> httpx.Response:
     """Post a body to a deployment's address with its token."""
-    token = installation.client.reveal_token(deployment)
-    return httpx.post(f"{installation.url}/api/predict/{deployment}", content=content, headers={"Authorization": token}, timeout=60)
+    token = inkwright.client.reveal_token(deployment)
+    return httpx.post(f"{inkwright.running.url}/api/predict/{deployment}", content=content, headers={"Authorization": token}, timeout=60)
 
 
-def predict(installation: Installation, deployment: str, image: bytes) -> httpx.Response:
+def predict(inkwright: Installation, deployment: str, image: bytes) -> httpx.Response:
     """Post one image, base64 in JSON."""
-    return call(installation, deployment, content=b'{"dataArray":[{"body":"' + base64.b64encode(image) + b'"}]}')
+    return call(inkwright, deployment, content=b'{"dataArray":[{"body":"' + base64.b64encode(image) + b'"}]}')
 
 
 def pid_of_instance(home: Path, instance_id: str) -> int:
