@@ -31,8 +31,6 @@ def main() -> int:
     os.dup2(2, 1)
     spec = NodeSpec.from_json(json.loads(sys.stdin.readline()))
     report = Report(events)
-    # The worker asked for so many cores; what counts them by itself must see the same number.
-    os.environ["OMP_NUM_THREADS"] = str(spec.num_threads)
     spec.folder.mkdir(parents=True, exist_ok=True)
     try:
         importlib.import_module(MODULES[spec.node_id]).run(spec, report)

@@ -208,6 +208,7 @@ def node_spec(deps: Deps, hold: Hold) -> NodeSpec:
         mode=task.order.mode,
         validation_fraction=task.order.validation_fraction,
         num_threads=deps.settings.trainer_threads,
+        max_training_seconds=deps.settings.trainer_max_training_seconds,
         code_version=deps.code_version,
     )
 

@@ -168,3 +168,22 @@ async def test_preflight_counts_what_cannot_be_used_and_fails_when_nothing_is_le
         rest = await client.logs("hopeless", page_size=1000, node_id="preflight", after_sequence=first.lines[0].sequence)
         assert {line.node_id for line in rest.lines} == {"preflight"}
         assert rest.lines[0].sequence > first.lines[0].sequence
+
+
+async def test_a_trainer_stopped_in_good_order_hands_its_node_on(scene: Stage) -> None:
+    scene.datasets.opened.clear()
+    scene.datasets.pages = [draw_page(0, num_lines=0)]
+
+    async def snapshot_runs(client: Client) -> None:
+        task = await client.task("handed-on")
+        assert node(task, "snapshot").state == task_pb2.Node.RUNNING
+        assert scene.settings.task_folder.is_dir()
+
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        await client.create("handed-on")
+        await assert_eventually(lambda: snapshot_runs(client), 30)
+    scene.datasets.opened.set()
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        task = await ended(client, "handed-on", task_pb2.Task.FAILED)
+        assert (node(task, "snapshot").state, node(task, "snapshot").attempt) == (task_pb2.Node.SUCCEEDED, 2)
+        assert task.error_message.startswith("preflight failed: No labelled box")

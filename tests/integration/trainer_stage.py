@@ -85,6 +85,8 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     vanishes: bool = False
     """Whether it is gone when it is to be frozen."""
     changed_keys: set[str] = field(default_factory=set)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    """Images are given out once it is set."""
     frozen: list[str] = field(default_factory=list)
     """Request ids of the freezes, repeats included."""
 
@@ -121,6 +123,7 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ReadImage(
         self, request: dataset_service_pb2.ReadImageRequest, context: object
     ) -> AsyncIterator[dataset_service_pb2.ReadImageResponse]:
+        await self.opened.wait()
         page = next(page for page in self.pages if request.name.endswith(f"/{page.image_id}"))
         if page.key in self.changed_keys:
             raise ImageChanged(f"{page.key} changed since it was indexed.", key=page.key)
@@ -175,6 +178,7 @@ async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncI
     async with nats_server(folder / "nats") as nats:
         bus = await Bus.connect(nats.url, name="test")
         datasets = SmallDatasets(bus, pages)  # type: ignore[abstract]
+        datasets.opened.set()
         server = GrpcServer("127.0.0.1:0")
         server.add(dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, datasets, dataset_service_pb2.DESCRIPTOR)
         await server.start()

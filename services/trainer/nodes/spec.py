@@ -24,6 +24,7 @@ class NodeSpec:
         mode: ``AUTO`` or ``FAST``.
         validation_fraction: share of labelled images held out.
         num_threads: cores it may use.
+        max_training_seconds: longest time of the training itself.
         code_version: of this program.
     """
 
@@ -37,6 +38,7 @@ class NodeSpec:
     mode: str
     validation_fraction: float
     num_threads: int
+    max_training_seconds: float
     code_version: str
 
     def to_json(self) -> dict[str, Any]:
@@ -71,8 +73,18 @@ class NodeSpec:
 
     @property
     def training_folder(self) -> Path:
-        """By ``train-recognizer``: caches, weights and its report."""
+        """Caches and checkpoints of ``train-recognizer``."""
         return self.folder / "training"
+
+    @property
+    def recognizer_file(self) -> Path:
+        """By ``train-recognizer``: the written graph."""
+        return self.folder / "rec.onnx"
+
+    @property
+    def training_file(self) -> Path:
+        """By ``train-recognizer``: what is known about the graph."""
+        return self.folder / "training.json"
 
     @property
     def bundle_file(self) -> Path:

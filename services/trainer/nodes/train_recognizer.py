@@ -1,0 +1,99 @@
+"""``train-recognizer``: neck and head of the base's recognizer learn the pages.
+
+This child holds torch, so it must never import gRPC.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from libs.ocrkit.training.events import TrainingEvent
+from libs.ocrkit.training.recognizer import train_recognizer
+from libs.ocrkit.training.spec import RecognizerTrainingResult, RecognizerTrainingSpec
+from services.trainer.nodes.pages import split_pages
+from services.trainer.nodes.report import Report
+from services.trainer.nodes.spec import NodeSpec, write_json
+
+FAST = "fast"
+STAGES = {
+    "lines": "Collecting lines",
+    "detector": "Running the detector on the pages",
+    "features": "Computing features",
+    "train": "Training",
+    "write": "Writing the weights",
+}
+FIXED_SECONDS = 60.0
+SECONDS_A_LINE = 0.066
+"""On 2 cores, features of a line and its share of the epochs."""
+
+
+def run(spec: NodeSpec, report: Report) -> None:
+    """Train; hands on the written graph and what is known about it.
+
+    Raises:
+        Fault: whatever ``libs.ocrkit.training`` raises.
+    """
+    training, validation = split_pages(spec)
+    num_lines = sum(len(page.boxes) for page in training)
+    max_seconds = min(spec.max_training_seconds, FIXED_SECONDS + SECONDS_A_LINE * num_lines)
+    _explain_mode(spec, num_lines, max_seconds, report)
+    order = RecognizerTrainingSpec(
+        base_bundle=spec.base_bundle,
+        training=tuple(training),
+        validation=tuple(validation),
+        work_dir=spec.training_folder,
+        mode=FAST,
+        num_threads=spec.num_threads,
+        max_seconds=max_seconds,
+    )
+    result = train_recognizer(order, told_to(report))
+    spec.recognizer_file.write_bytes(result.onnx)
+    write_json(spec.training_file, _facts(result))
+    report.info(
+        num_samples=result.num_samples,
+        num_features=result.num_features,
+        num_characters=len(result.charset.characters),
+        val_loss=f"{result.validation.loss:.4f}",
+        val_cer=f"{result.validation.cer:.4f}",
+        val_line_accuracy=f"{result.validation.line_accuracy:.4f}",
+        base_val_cer=f"{result.base_validation.cer:.4f}",
+        base_val_line_accuracy=f"{result.base_validation.line_accuracy:.4f}",
+        parity=f"{result.parity:.1e}",
+        **{f"seconds_{stage}": f"{seconds:.1f}" for stage, seconds in result.seconds.items()},
+    )
+
+
+def told_to(report: Report) -> Callable[[TrainingEvent], None]:
+    """Hands the kernel's events to the worker."""
+
+    def tell(event: TrainingEvent) -> None:
+        if event.kind == "log":
+            report.log(event.message)
+        else:
+            report.progress(event.fraction, _message(event), **{name: float(value) for name, value in event.values.items()})
+
+    return tell
+
+
+def _message(event: TrainingEvent) -> str:
+    message = STAGES.get(event.stage, event.stage)
+    if "epoch" in event.values:
+        return f"{message}: epoch {event.values['epoch']:.0f}, step {event.values['step']:.0f} of {event.values['total_steps']:.0f}"
+    return message
+
+
+def _explain_mode(spec: NodeSpec, num_lines: int, max_seconds: float, report: Report) -> None:
+    if spec.mode == "AUTO":
+        why = f"{num_lines} lines, {spec.num_threads} CPU cores and no GPU"
+        report.log(f"Mode auto means fast here: {why}. The backbone stays as it is; neck and head learn from its features.")
+    report.log(f"At most {max_seconds:.0f} s of training, fewer when the validation lines stop getting better")
+
+
+def _facts(result: RecognizerTrainingResult) -> dict[str, object]:
+    return {
+        "characters": result.charset.characters,
+        "postprocess": asdict(result.postprocess),
+        "parity": result.parity,
+        "validation": asdict(result.validation),
+        "base_validation": asdict(result.base_validation),
+        "rejected": dict(result.rejected),
+    }
