@@ -66,8 +66,9 @@ def load_engine(bundle: Bundle, *, engine: EngineName = "auto", num_threads: int
 def refused(bundle: Bundle, file: str, error: Exception) -> BundleInvalid:
     """The fault for a graph that cannot be loaded."""
     log.warning("graph_refused", extra={"bundle": bundle.digest, "file": file, "cause": str(error)})
-    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return BundleInvalid(f"The engine refuses {file} of {bundle.path.name}: {cause[:300]}.", bundle=bundle.path.name, file=file)
+    # OpenVINO begins with where in its own sources it threw; what a person needs comes after.
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return BundleInvalid(f"The engine refuses {file} of {bundle.path.name}: {cause[:500]}.", bundle=bundle.path.name, file=file)
 
 
 def forward(run: Callable[[], NDArray[np.float32]], *, file: str, shape: tuple[int, ...], engine: str) -> NDArray[np.float32]:
