@@ -10,6 +10,7 @@ from libs.runtime.errors import InvalidInput, NotFound, WrongState
 from libs.runtime.names import DEFAULT_PROJECT, DEPLOYMENT, MODEL, PROJECT, InvalidName, check_id
 from services.inference.deps import Deps
 from services.inference.domain import (
+    STARTING_MESSAGE,
     Deployment,
     Purpose,
     Reason,
@@ -74,7 +75,7 @@ async def create_deployment(deps: Deps, new: NewDeployment) -> Deployment:
             quota=quota,
             state=State.CREATING,
             reason=Reason.INSTANCES_STARTING,
-            message="Its instances are starting.",
+            message=STARTING_MESSAGE,
             purpose=Purpose.PUBLIC,
             encrypted_token=token,
             create_time=w.now,

@@ -17,7 +17,8 @@ from libs.runtime.errors import Conflict, InvalidInput, WrongState
 from libs.runtime.names import DEPLOYMENT
 from services.inference.quota import MAX_INSTANCES, Demand, Quota
 
-MAX_MESSAGE_LENGTH = 2000
+MAX_MESSAGE_LENGTH = 4000
+STARTING_MESSAGE = "Its instances are starting."
 
 
 class State(StrEnum):
@@ -191,7 +192,7 @@ class Deployment:
         self._check_alive("started")
         if self.state not in (State.STOPPED, State.FAILED):
             return self
-        return self._changed(State.CREATING, Reason.INSTANCES_STARTING, "Its instances are starting.", at)
+        return self._changed(State.CREATING, Reason.INSTANCES_STARTING, STARTING_MESSAGE, at)
 
     def use_bundle(self, digest: str, *, at: datetime) -> "Deployment":
         """Want instances of another bundle of its model."""
@@ -254,7 +255,7 @@ class Deployment:
             return self.state, self.reason, self.message
         state = self._unfinished(ready)
         if state is State.CREATING:
-            return state, Reason.INSTANCES_STARTING, f"{ready} of {wanted} instances are ready."
+            return state, Reason.INSTANCES_STARTING, STARTING_MESSAGE
         restarting = self.state is State.RUNNING or self.reason is Reason.INSTANCES_RESTARTING
         reason = Reason.INSTANCES_RESTARTING if restarting else Reason.INSTANCES_CHANGING
         return state, reason, f"{ready} of {wanted} instances are ready."

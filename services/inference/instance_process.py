@@ -15,7 +15,7 @@ from services.inference.instances import InstanceState, InstanceView
 log = get_logger()
 
 NUM_LAST_LINES = 5
-MAX_LINE_LENGTH = 300
+MAX_LINE_LENGTH = 600
 # Beyond what it may take by itself: the moment of settling, and closing its connection.
 _EXTRA_GRACE_SECONDS = 3.0
 
@@ -80,7 +80,8 @@ class InstanceProcess:
         threads = str(self.orders.num_threads)
         try:
             self._child = await Child.start(
-                [sys.executable, "-m", "services.inference.instance"],
+                # The id is there for people who look at the list of processes; the instance reads its orders.
+                [sys.executable, "-m", "services.inference.instance", self.orders.instance_id],
                 name=name,
                 orders=self.orders.model_dump(mode="json"),
                 env={"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": ":".join(filter(None, sys.path))},

@@ -8,7 +8,7 @@ from libs.runtime.errors import NoReadyInstance
 from libs.runtime.names import DEPLOYMENT, MODEL
 from services.inference.actions import SUGGESTION_PREFIX, check_fits
 from services.inference.deps import Deps
-from services.inference.domain import Deployment, Purpose, Reason, State, check_deployable
+from services.inference.domain import STARTING_MESSAGE, Deployment, Purpose, Reason, State, check_deployable
 from services.inference.quota import resource_type
 
 MAX_LEASE_SECONDS = 60.0
@@ -73,7 +73,7 @@ async def _keep(deps: Deps, name: str, model_name: str) -> Deployment:
                 quota=entry.quota,
                 state=State.CREATING,
                 reason=Reason.INSTANCES_STARTING,
-                message="Its instance is starting.",
+                message=STARTING_MESSAGE,
                 purpose=Purpose.SUGGESTION,
                 encrypted_token=b"",
                 create_time=w.now,
