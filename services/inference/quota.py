@@ -28,7 +28,8 @@ class Quota:
 
     Args:
         cores: its number of threads, rounded down but never below one; may be a fraction.
-        memory_mb: its private memory, in MiB; asking for more fails inside the instance.
+        memory_mb: MiB that are counted as its own. A child process is not cut off above them: what it needs grows with the page,
+            and an instance killed in the middle of one is worse than a host that swaps.
         gpus: always 0 until a resource type has one.
     """
 

@@ -76,7 +76,9 @@ def _recognizer() -> onnx.ModelProto:
     return _model(nodes, ["n", 3, 48, "w"], ["n", "t", _CHARSET.num_classes], [])
 
 
-def _model(nodes: list[onnx.NodeProto], shape_in: list[object], shape_out: list[object], weights: list[TensorProto]) -> onnx.ModelProto:
+def _model(
+    nodes: list[onnx.NodeProto], shape_in: list[str | int | None], shape_out: list[str | int | None], weights: list[TensorProto]
+) -> onnx.ModelProto:
     used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
