@@ -46,7 +46,7 @@ check: setup ## lint, types, walls between packages, protos, migrations
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/python protos/build.py check
-	$(BIN)/python -m libs.runtime.migrations check
+	$(BIN)/python -m libs.runtime.migrations check dataset labeling trainer inference
 
 test: models ## unit, contract, integration and one end-to-end path
 	$(BIN)/python -m pytest -q tests/unit tests/contract tests/integration tests/e2e
