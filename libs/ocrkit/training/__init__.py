@@ -1,0 +1,1 @@
+"""Training a recognizer on a user's lines. Torch lives here and in ``graph``, nowhere else."""

@@ -1,0 +1,111 @@
+"""The detector's settings fitted to the labels: no training, only the choice of thresholds and growth.
+
+Every project draws its boxes differently, tight or wide. A detector's boxes count when they overlap the labelled ones
+enough, so the growth of its boxes alone moves the score by several points.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.ocrkit.detector_params import DetectorParams
+from libs.ocrkit.geometry import Quad, quad_bounds, quad_iou
+from libs.ocrkit.labels.page import TextBox
+from libs.ocrkit.postprocess.db import ScoredQuad, boxes_from_prob_map
+
+__all__ = ["ChosenParams", "ProbedPage", "choose_params", "matched_pairs"]
+
+_THRESHOLDS = (0.2, 0.3, 0.4)
+_BOX_THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7)
+_UNCLIP_RATIOS = (0.8, 1.0, 1.2, 1.4, 1.6, 1.8)
+_MIN_GAIN = 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedPage:
+    """The detector's map of one page (uint8 (H, W), 255 is certain), network pixels per page pixel, and the truth."""
+
+    prob: NDArray[np.uint8]
+    scale: float
+    truth: tuple[TextBox, ...]
+
+    def prob_map(self) -> NDArray[np.float32]:
+        """The map as the detector gave it: float32 (H, W) in [0, 1]."""
+        return self.prob.astype(np.float32) * np.float32(1 / 255)
+
+
+@dataclass(frozen=True)
+class ChosenParams:
+    """The settings to use and the h-mean of boxes (IoU 0.5) on the probed pages before and after."""
+
+    params: DetectorParams
+    hmean_base: float
+    hmean: float
+
+
+def choose_params(pages: Sequence[ProbedPage], base: DetectorParams) -> ChosenParams:
+    """The best of a small grid around what the detector was made for; the base's own where the gain is under half a point."""
+    hmean_base = _hmean(pages, [base])[base]
+    best, best_hmean = base, hmean_base
+    for threshold in _THRESHOLDS:
+        for unclip_ratio in _UNCLIP_RATIOS:
+            grid = [
+                replace(base, threshold=threshold, unclip_ratio=unclip_ratio, box_threshold=box_threshold)
+                for box_threshold in _BOX_THRESHOLDS
+            ]
+            for params, hmean in _hmean(pages, grid).items():
+                if hmean > best_hmean:
+                    best, best_hmean = params, hmean
+    if best_hmean < hmean_base + _MIN_GAIN:
+        return ChosenParams(base, hmean_base, hmean_base)
+    return ChosenParams(best, hmean_base, best_hmean)
+
+
+def _hmean(pages: Sequence[ProbedPage], grid: Sequence[DetectorParams]) -> dict[DetectorParams, float]:
+    """H-mean of settings that differ in nothing but ``box_threshold``, so that boxes are made once."""
+    matched = dict.fromkeys(grid, 0)
+    total = dict.fromkeys(grid, 0)
+    loosest = replace(grid[0], box_threshold=min(params.box_threshold for params in grid))
+    for page in pages:
+        found = boxes_from_prob_map(page.prob_map(), loosest)
+        overlaps = _overlaps([box.quad / page.scale for box in found], [box.quad for box in page.truth])
+        for params in grid:
+            kept = _kept(found, params)
+            pairs = [(iou, i, j) for iou, i, j in overlaps if i in kept]
+            matched[params] += len(_greedy(pairs))
+            total[params] += len(kept) + len(page.truth)
+    return {params: 2 * matched[params] / max(1, total[params]) for params in grid}
+
+
+def _kept(found: Sequence[ScoredQuad], params: DetectorParams) -> set[int]:
+    return {index for index, box in enumerate(found) if box.score >= params.box_threshold}
+
+
+def matched_pairs(found: Sequence[Quad], truth: Sequence[Quad]) -> list[tuple[int, int]]:
+    """Pairs (found, truth) that overlap by an IoU of at least 0.5, each box once, the best first."""
+    return _greedy(_overlaps(found, truth))
+
+
+def _greedy(overlaps: Sequence[tuple[float, int, int]]) -> list[tuple[int, int]]:
+    used_i: set[int] = set()
+    used_j: set[int] = set()
+    pairs: list[tuple[int, int]] = []
+    for _, i, j in sorted(overlaps, key=lambda entry: -entry[0]):
+        if i not in used_i and j not in used_j:
+            used_i.add(i)
+            used_j.add(j)
+            pairs.append((i, j))
+    return pairs
+
+
+def _overlaps(found: Sequence[Quad], truth: Sequence[Quad]) -> list[tuple[float, int, int]]:
+    if not found or not truth:
+        return []
+    a = np.array([quad_bounds(quad) for quad in found])
+    b = np.array([quad_bounds(quad) for quad in truth])
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    touching = np.argwhere((sides > 0).all(axis=2)).tolist()
+    overlaps = ((quad_iou(found[i], truth[j]), i, j) for i, j in touching)
+    return [entry for entry in overlaps if entry[0] >= 0.5]

@@ -1,0 +1,191 @@
+"""Lines through the frozen part of the recognizer, once, into the cache.
+
+Letters in names: B batch, C channels, T time steps, H height, W width.
+"""
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.preprocess import MAX_LINE_WIDTH_PX, normalize_lines, warp_line
+from libs.ocrkit.reader import plan_batches
+from libs.ocrkit.training.augment import distort_line
+from libs.ocrkit.training.cache import FeatureCache
+from libs.ocrkit.training.data import LineSample, Rejection
+from libs.runtime.errors import Fault
+
+__all__ = ["Backbone", "Extraction", "extract"]
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """How lines become features.
+
+    Args:
+        batch_size: lines of one width in one call; on a CPU larger batches gain nothing.
+        max_width_px: of a line.
+        max_cache_bytes: of all features on disk.
+    """
+
+    batch_size: int = 8
+    max_width_px: int = MAX_LINE_WIDTH_PX
+    max_cache_bytes: int = 4 * 1024**3
+
+
+class Backbone:
+    """The frozen part of a recognizer on OpenVINO, one stream a thread; bfloat16 where the CPU computes in it.
+
+    Args:
+        graph: ONNX, from lines (B, 3, 48, W) to features (B, C, 1, T).
+        num_threads: cores it may use.
+    """
+
+    def __init__(self, graph: bytes, *, num_threads: int) -> None:
+        core = openvino.Core()
+        self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        # The readers compute in the same precision, so the head trains on what it will be given.
+        config = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": num_threads,
+            "NUM_STREAMS": num_threads,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._model = core.compile_model(core.read_model(graph, b""), "CPU", config)
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="backbone")
+        self.num_threads = num_threads
+
+    def start(self, x_B3HW: NDArray[np.float32]) -> Future[NDArray[np.float16]]:
+        """Begin a batch; the result is float16 (B, C, T)."""
+        return self._pool.submit(self._run, x_B3HW)
+
+    def _run(self, x_B3HW: NDArray[np.float32]) -> NDArray[np.float16]:
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._model.create_infer_request()
+        request.set_input_tensor(openvino.Tensor(x_B3HW, shared_memory=True))
+        request.infer()
+        features_BC1T = np.asarray(request.get_output_tensor().data)
+        return features_BC1T[:, :, 0, :].astype(np.float16)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What went into the cache: the key of each sample that has features, and why the others have none."""
+
+    keys: Mapping[int, str]
+    rejected: Mapping[int, Rejection]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    index: int
+    key: str
+    line: NDArray[np.uint8]
+
+
+def extract(
+    samples: Sequence[LineSample],
+    cache: FeatureCache,
+    backbone: Backbone,
+    config: FeatureConfig,
+    *,
+    progress: Callable[[int], None],
+) -> Extraction:
+    """Compute the features of every sample that the cache does not hold yet.
+
+    Args:
+        samples: those of one image one after another, so that it is decoded once.
+        progress: called with the number of samples done, now and then.
+
+    Returns:
+        Keys and rejections by position in ``samples``; each position is in exactly one of them.
+    """
+    keys: dict[int, str] = {}
+    rejected: dict[int, Rejection] = {}
+    waiting: dict[int, list[_Cut]] = {}
+    running: deque[tuple[int, list[_Cut], Future[NDArray[np.float16]]]] = deque()
+
+    def finish_oldest() -> None:
+        width_px, cuts, future = running.popleft()
+        for cut, features_CT in zip(cuts, future.result(), strict=True):
+            if cache.add(cut.key, width_px, features_CT):
+                keys[cut.index] = cut.key
+            else:
+                rejected[cut.index] = Rejection.CACHE_FULL
+        progress(len(keys) + len(rejected))
+
+    def send(width_px: int) -> None:
+        cuts = waiting.pop(width_px)
+        if len(running) > 2 * backbone.num_threads:
+            finish_oldest()
+        running.append((width_px, cuts, backbone.start(normalize_lines([cut.line for cut in cuts], width_px))))
+
+    for cut in _cuts(samples, cache, keys, rejected, config):
+        # The reader's own plan: zeros to the right of a line change its features, so they must be as many as in use.
+        ((width_px, _),) = plan_batches([cut.line.shape[1]])
+        waiting.setdefault(width_px, []).append(cut)
+        if len(waiting[width_px]) == config.batch_size:
+            send(width_px)
+    for width_px in sorted(waiting):
+        send(width_px)
+    while running:
+        finish_oldest()
+    cache.flush()
+    progress(len(samples))
+    return Extraction(keys, rejected)
+
+
+def _cuts(
+    samples: Sequence[LineSample],
+    cache: FeatureCache,
+    keys: dict[int, str],
+    rejected: dict[int, Rejection],
+    config: FeatureConfig,
+) -> Iterator[_Cut]:
+    """Line images that still need features; known ones and broken pages are noted on the way."""
+    for image, group in groupby(enumerate(samples), key=lambda entry: entry[1].image):
+        entries = list(group)
+        try:
+            data = image.read_bytes()
+        except OSError:
+            rejected.update({index: Rejection.IMAGE_UNDECODABLE for index, _ in entries})
+            continue
+        digest = hashlib.sha256(data).hexdigest()
+        missing: list[tuple[int, LineSample, str]] = []
+        for index, sample in entries:
+            key = sample.key(digest)
+            if cache.find(key) is not None:
+                keys[index] = key
+            else:
+                missing.append((index, sample, key))
+        if not missing:
+            continue
+        try:
+            page_HW3 = decode_image(data)
+        except Fault:
+            rejected.update({index: Rejection.IMAGE_UNDECODABLE for index, _, _ in missing})
+            continue
+        for index, sample, key in missing:
+            line_HW3 = warp_line(page_HW3, sample.quad, max_width_px=config.max_width_px)
+            if sample.distort:
+                # The key seeds the distortion: the same copy looks the same in every run.
+                line_HW3 = distort_line(line_HW3, np.random.default_rng(int(key[:16], 16)))
+            yield _Cut(index, key, line_HW3)

@@ -1,0 +1,91 @@
+"""Turns what happens in training into events: stages, fractions, sentences."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from libs.ocrkit.training.events import Report, TrainingEvent
+from libs.ocrkit.training.loop import StepReport
+
+__all__ = ["Narrator"]
+
+_STAGES: Mapping[str, tuple[float, float]] = {
+    "lines": (0.0, 0.01),
+    "detector": (0.01, 0.2),
+    "features": (0.2, 0.5),
+    "train": (0.5, 0.98),
+    "write": (0.98, 1.0),
+}
+_SECONDS_BETWEEN_STEPS = 1.0
+
+
+class Narrator:
+    """Knows the stage training is in and how far it is."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._stage = "lines"
+        self._fraction = 0.0
+        self._entered_at = self._told_at = time.monotonic()
+        self._seconds: dict[str, float] = {}
+        self._lines_since_told = 0
+
+    def enter(self, stage: str) -> None:
+        """A stage begins, the one before has ended."""
+        self.seconds()
+        self._stage, self._entered_at = stage, time.monotonic()
+        self.progress(0.0)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage so far."""
+        self._seconds[self._stage] = time.monotonic() - self._entered_at
+        return dict(self._seconds)
+
+    def progress(self, part: float) -> None:
+        """How much of the stage is done, in [0, 1]."""
+        begin, end = _STAGES[self._stage]
+        self._fraction = max(self._fraction, begin + (end - begin) * min(1.0, part))
+        self._report(TrainingEvent("progress", self._fraction, self._stage))
+
+    def share(self, begin: float, end: float) -> Callable[[float], None]:
+        """A reporter of progress for a part of the stage."""
+        return lambda part: self.progress(begin + (end - begin) * part)
+
+    def say(self, message: str, **values: float) -> None:
+        """A line for the log."""
+        self._report(TrainingEvent("log", self._fraction, self._stage, message, values))
+
+    def say_rejected(self, what: str, rejected: Mapping[str, int]) -> None:
+        """Which boxes are left out and why; nothing when there are none."""
+        counts = {reason: count for reason, count in sorted(rejected.items()) if count}
+        if counts:
+            listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            self.say(
+                f"{sum(counts.values())} {what} left out: {listed}", **{f"rejected_{reason}": count for reason, count in counts.items()}
+            )
+
+    def step(self, step: StepReport) -> None:
+        """A step of the loop: progress about once a second, a measurement with each validation."""
+        self._lines_since_told += step.num_lines
+        seconds = time.monotonic() - self._told_at
+        if step.validation is None and seconds < _SECONDS_BETWEEN_STEPS:
+            return
+        begin, end = _STAGES[self._stage]
+        self._fraction = max(self._fraction, begin + (end - begin) * step.step / step.total_steps)
+        values = {
+            "step": step.step,
+            "total_steps": step.total_steps,
+            "epoch": step.epoch,
+            "loss": step.loss,
+            "samples_per_second": self._lines_since_told / max(seconds, 1e-9),
+        }
+        if step.validation is None:
+            self._report(TrainingEvent("progress", self._fraction, self._stage, values=values))
+        else:
+            measured = {
+                "val_loss": step.validation.loss,
+                "val_cer": step.validation.cer,
+                "val_line_accuracy": step.validation.line_accuracy,
+                "val_detected_line_accuracy": step.validation.detected_line_accuracy,
+            }
+            self._report(TrainingEvent("metrics", self._fraction, self._stage, values=values | measured))
+        self._told_at, self._lines_since_told = time.monotonic(), 0

@@ -1,0 +1,128 @@
+"""Everything that is learned from beside the labelled boxes: the detector's boxes and changed copies."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.ocrkit.bundle import Bundle
+from libs.ocrkit.detector_params import DetectorParams
+from libs.ocrkit.engines.engine import load_engine
+from libs.ocrkit.geometry import clip_quad, quad_area
+from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.postprocess.db import boxes_from_prob_map
+from libs.ocrkit.preprocess import detector_input
+from libs.ocrkit.training.augment import JitterConfig, jitter_quad
+from libs.ocrkit.training.data import LabelledPage, LineSample
+from libs.ocrkit.training.detected import Coverage, label_detections
+from libs.ocrkit.training.detector_params import ChosenParams, ProbedPage, choose_params
+from libs.runtime.errors import Fault
+
+__all__ = ["DetectedLines", "detect_lines", "jittered_copies"]
+
+_MAX_PROBED_PAGES = 24
+
+
+@dataclass(frozen=True)
+class DetectedLines:
+    """The detector's boxes that hold labelled text.
+
+    Args:
+        training: samples of the training pages.
+        validation: samples of the validation pages.
+        chosen: the detector's settings, fitted to the training pages.
+        coverage: what all its boxes on the training pages hold.
+        num_unread_pages: pages that could not be decoded.
+    """
+
+    training: tuple[LineSample, ...]
+    validation: tuple[LineSample, ...]
+    chosen: ChosenParams
+    coverage: Counter[Coverage]
+    num_unread_pages: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    page: LabelledPage
+    probed: ProbedPage
+    width_px: int
+    height_px: int
+
+
+def detect_lines(
+    base: Bundle,
+    training: Sequence[LabelledPage],
+    validation: Sequence[LabelledPage],
+    *,
+    num_threads: int,
+    seed: int,
+    progress: Callable[[float], None],
+) -> DetectedLines:
+    """Run the base's detector over all pages; its settings are chosen on some of the training pages first.
+
+    Raises:
+        BundleInvalid: the engine refuses the base.
+        ForwardFailed: the detector could not be run.
+    """
+    spec, params = base.manifest.detector, base.manifest.postprocess
+    engine = load_engine(base, num_threads=num_threads)
+    num_done = 0
+
+    def mapped(page: LabelledPage) -> _Mapped | None:
+        nonlocal num_done
+        num_done += 1
+        progress(num_done / (len(training) + len(validation)))
+        try:
+            image_HW3 = decode_image(page.image.read_bytes())
+        except (Fault, OSError):
+            return None
+        x_13HW, scale = detector_input(image_HW3, params, mean=spec.mean, std=spec.std)
+        (prob_HW,) = engine.detect(x_13HW)
+        probed = ProbedPage(_as_bytes(prob_HW), scale, page.boxes)
+        return _Mapped(page, probed, image_HW3.shape[1], image_HW3.shape[0])
+
+    try:
+        probe = set(np.random.default_rng(seed).permutation(len(training))[:_MAX_PROBED_PAGES].tolist())
+        maps = {index: mapped(training[index]) for index in sorted(probe)}
+        chosen = choose_params([found.probed for found in maps.values() if found is not None], params)
+        coverage: Counter[Coverage] = Counter()
+        num_unread = 0
+        samples: dict[bool, list[LineSample]] = {True: [], False: []}
+        for is_training, pages in ((True, training), (False, validation)):
+            for index, page in enumerate(pages):
+                found = maps.pop(index) if is_training and index in maps else mapped(page)
+                if found is None:
+                    num_unread += 1
+                    continue
+                lines, held = _lines(found, chosen.params)
+                samples[is_training] += lines
+                if is_training:
+                    coverage.update(held)
+    finally:
+        engine.close()
+    return DetectedLines(tuple(samples[True]), tuple(samples[False]), chosen, coverage, num_unread)
+
+
+def _as_bytes(prob_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(prob_HW * 255).astype(np.uint8)
+
+
+def _lines(found: _Mapped, params: DetectorParams) -> tuple[list[LineSample], Counter[Coverage]]:
+    scored = boxes_from_prob_map(found.probed.prob_map(), params)
+    quads = [clip_quad(box.quad / found.probed.scale, found.width_px, found.height_px)[0] for box in scored]
+    labelled, held = label_detections([quad for quad in quads if quad_area(quad) >= 1.0], found.page.boxes)
+    return [LineSample(found.page.image, line.quad, line.text, copy=1) for line in labelled], held
+
+
+def jittered_copies(samples: Sequence[LineSample], num_copies: int, *, seed: int) -> tuple[LineSample, ...]:
+    """Copies of each line with its box moved and its pixels distorted, as other detectors and cameras would give it."""
+    rng = np.random.default_rng(seed)
+    config = JitterConfig()
+    return tuple(
+        LineSample(sample.image, jitter_quad(sample.quad, rng, config), sample.text, copy=copy, distort=True)
+        for copy in range(2, 2 + num_copies)
+        for sample in samples
+    )

@@ -1,0 +1,88 @@
+"""What a training is told and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from libs.ocrkit.charset import Charset
+from libs.ocrkit.detector_params import DetectorParams
+from libs.ocrkit.training.data import LabelledPage
+from libs.ocrkit.training.features import FeatureConfig
+from libs.ocrkit.training.loop import LoopConfig, Validation
+from libs.runtime.errors import InvalidInput
+
+__all__ = ["ModeNotOffered", "NothingToTrain", "RecognizerTrainingResult", "RecognizerTrainingSpec"]
+
+
+class ModeNotOffered(InvalidInput):
+    """The training mode is known, but not offered here yet."""
+
+    reason = "MODE_NOT_OFFERED"
+
+
+class NothingToTrain(InvalidInput):
+    """No usable line is left on the training or the validation pages."""
+
+
+@dataclass(frozen=True)
+class RecognizerTrainingSpec:
+    """One training of a recognizer.
+
+    Args:
+        base_bundle: the bundle whose recognizer is trained further.
+        training: pages to learn from.
+        validation: pages that choose the best weights; none of them may be among ``training``.
+        work_dir: features, checkpoints; may be deleted afterwards.
+        mode: ``fast`` (the backbone stays as it is) is offered.
+        seed: equal seeds on one machine give equal weights, as long as ``max_seconds`` does not cut the training short.
+        num_threads: cores to use.
+        max_seconds: of the whole training; features and boxes are always made, the loop gets what is left.
+        detector_boxes: also learn from the boxes that the base detector finds, and to cut those that hold several texts.
+        num_copies: jittered and distorted copies of each line; None chooses by the number of lines.
+        epochs: over all lines and copies; None chooses by their number.
+        loop: learning rate and the like.
+    """
+
+    base_bundle: Path
+    training: tuple[LabelledPage, ...]
+    validation: tuple[LabelledPage, ...]
+    work_dir: Path
+    mode: str = "fast"
+    seed: int = 0
+    num_threads: int = 2
+    max_seconds: float = 1200.0
+    detector_boxes: bool = True
+    num_copies: int | None = None
+    epochs: int | None = None
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+
+
+@dataclass(frozen=True)
+class RecognizerTrainingResult:
+    """A trained recognizer and what is known about it.
+
+    Args:
+        onnx: the base's graph with the trained weights and the head of ``charset``.
+        charset: characters of the data and the base alphabet.
+        postprocess: detector settings chosen on the training pages.
+        base_validation: the base's weights (head already cut) on the same lines.
+        validation: the kept weights on the validation lines.
+        parity: largest difference of probabilities between the trained module and the written graph in ONNX Runtime.
+        num_samples: lines trained on, copies not counted.
+        num_features: rows trained on, copies and detected boxes counted.
+        rejected: boxes left out, by reason.
+        seconds: by stage.
+    """
+
+    onnx: bytes
+    charset: Charset
+    postprocess: DetectorParams
+    base_validation: Validation
+    validation: Validation
+    parity: float
+    num_samples: int
+    num_features: int
+    num_validation: int
+    rejected: Mapping[str, int]
+    seconds: Mapping[str, float]
