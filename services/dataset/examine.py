@@ -31,6 +31,7 @@ from services.dataset.domain import (
 )
 from services.dataset.pairing import Candidate
 
+UNREADABLE: Final = "###"
 _READS: Final = 3
 _BOX_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SEVERITIES: Final = {
@@ -156,7 +157,9 @@ def boxes_from_file(boxes: tuple[TextBox, ...]) -> tuple[LabelBox, ...]:
         while not _BOX_ID.fullmatch(box_id) or box_id in taken:
             box_id = f"f{number}" if f"f{number}" not in taken else f"f{number}-{len(taken)}"
         taken.add(box_id)
-        found.append(LabelBox(box_id, _quad(box), box.text, box.unreadable))
+        # "###" is how a label file says that nobody could read it: no text.
+        text = "" if box.unreadable and box.text == UNREADABLE else box.text
+        found.append(LabelBox(box_id, _quad(box), text, box.unreadable))
     return tuple(found)
 
 

@@ -55,7 +55,7 @@ def file_stem_of(key: str) -> str:
 def suffix_of(key: str) -> str:
     """The extension in lower case, with its point."""
     _, point, suffix = key.rpartition("/")[2].rpartition(".")
-    return (point + suffix).lower()
+    return (point + suffix).lower() if point else ""
 
 
 def is_image(key: str) -> bool:

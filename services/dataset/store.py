@@ -6,7 +6,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, and_, delete, func, insert, literal, or_, outerjoin, select
+import sqlalchemy
+from sqlalchemy import ColumnElement, Insert, and_, delete, func, insert, literal, or_, outerjoin
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime.db import UnitOfWork, WorkFactory
@@ -85,13 +87,13 @@ class Datasets:
         query = select(DatasetRow).where(_DATASET.project == project).order_by(_DATASET.dataset_id)
         if after:
             query = query.where(_DATASET.dataset_id > after[0])
-        rows = list((await self._session.execute(query.limit(size + 1))).scalars())
+        rows = list((await self._session.exec(query.limit(size + 1))).all())
         return Page([_dataset(row) for row in rows[:size]], (rows[size - 1].dataset_id,) if len(rows) > size else None)
 
     async def wanting_sync(self) -> list[str]:
         """Uids of datasets whose sync has not finished."""
         query = select(_DATASET.uid).where(_DATASET.sync_wanted).order_by(_DATASET.update_time)
-        return list((await self._session.execute(query)).scalars())
+        return list((await self._session.exec(query)).all())
 
     def add(self, dataset: Dataset, *, request_id: str) -> None:
         """A new one."""
@@ -110,16 +112,16 @@ class Datasets:
 
     async def purges(self) -> list[tuple[str, str]]:
         """Uid and name of deleted datasets that still have rows."""
-        rows = (await self._session.execute(select(PurgeRow))).scalars()
+        rows = (await self._session.exec(select(PurgeRow))).all()
         return [(row.uid, DATASET.format(project=row.project, dataset=row.dataset_id)) for row in rows]
 
     async def purged(self, uid: str) -> None:
         """Nothing of it is left."""
-        await self._session.execute(delete(PurgeRow).where(_PURGE.uid == uid))
+        await self._session.exec(delete(PurgeRow).where(_PURGE.uid == uid))
 
     async def _find(self, *conditions: ColumnElement[bool], lock: bool = False) -> Dataset | None:
         query = select(DatasetRow).where(*conditions)
-        row = (await self._session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+        row = (await self._session.exec(query.with_for_update() if lock else query)).one_or_none()
         return _dataset(row) if row else None
 
 
@@ -144,13 +146,13 @@ class Images:
     async def many(self, dataset_uid: str, image_ids: Sequence[str]) -> dict[str, Image]:
         """Those of the ids that are there, at most a few hundred."""
         where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(image_ids)
-        rows = (await self._session.execute(select(ImageRow).where(where))).scalars()
+        rows = (await self._session.exec(select(ImageRow).where(where))).all()
         return {row.image_id: _image(row) for row in rows}
 
     async def source_tags(self, dataset_uid: str) -> dict[str, str]:
         """By image id, of the whole index."""
         query = select(_IMAGE.image_id, _IMAGE.source_tag).where(_IMAGE.dataset_uid == dataset_uid)
-        return {row.image_id: row.source_tag for row in await self._session.execute(query)}
+        return {image_id: tag for image_id, tag in await self._session.exec(query)}  # noqa: C416 - rows are no pairs to mypy
 
     async def page(
         self,
@@ -173,11 +175,11 @@ class Images:
             conditions.append(or_(_IMAGE.key == key, _IMAGE.file_stem == key))
         if image_ids:
             conditions.append(_IMAGE.image_id.in_(image_ids))
-        total = (await self._session.execute(select(func.count()).select_from(ImageRow).where(*conditions))).scalar_one()
+        total = (await self._session.exec(select(func.count()).select_from(ImageRow).where(*conditions))).one()
         if after:
             conditions.append(_IMAGE.key > after[0])
         query = select(ImageRow).where(*conditions).order_by(_IMAGE.key).limit(size + 1)
-        rows = list((await self._session.execute(query)).scalars())
+        rows = list((await self._session.exec(query)).all())
         return Page([_image(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None), total
 
     async def put(self, dataset_uid: str, image: Image, boxes: tuple[LabelBox, ...] | None = None) -> None:
@@ -197,11 +199,11 @@ class Images:
     async def remove(self, dataset_uid: str, image_ids: Iterable[str]) -> None:
         """Forget rows and their boxes."""
         where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(list(image_ids))
-        await self._session.execute(delete(ImageRow).where(where))
+        await self._session.exec(delete(ImageRow).where(where))
 
     async def some(self, dataset_uid: str, limit: int) -> list[Image]:
         """Any rows, at most ``limit``."""
-        rows = (await self._session.execute(select(ImageRow).where(_IMAGE.dataset_uid == dataset_uid).limit(limit))).scalars()
+        rows = (await self._session.exec(select(ImageRow).where(_IMAGE.dataset_uid == dataset_uid).limit(limit))).all()
         return [_image(row) for row in rows]
 
     async def keep_replaced(self, dataset: Dataset, image: Image, etag: str, data: bytes, *, at: datetime) -> None:
@@ -240,14 +242,14 @@ class Versions:
     async def frozen_by(self, dataset: Dataset, request_id: str) -> Version | None:
         """What an earlier call with this request id froze."""
         where = (_VERSION.dataset_uid == dataset.uid) & (_VERSION.request_id == request_id)
-        row = (await self._session.execute(select(VersionRow).where(where))).scalar_one_or_none()
+        row = (await self._session.exec(select(VersionRow).where(where))).one_or_none()
         return _version(row) if row else None
 
     async def freeze(self, dataset: Dataset, *, request_id: str, at: datetime) -> Version:
         """Copy the usable part of the index."""
         usable = (_IMAGE.dataset_uid == dataset.uid) & (_IMAGE.state == ImageState.USABLE)
         query = select(_IMAGE.key, _IMAGE.size_bytes, _IMAGE.store_etag, _IMAGE.label_digest).where(usable)
-        entries = [(key, size, etag, digest) for key, size, etag, digest in await self._session.execute(query)]
+        entries = [(key, size, etag, digest) for key, size, etag, digest in await self._session.exec(query)]
         version = Version(
             version_id=new_id("v"),
             digest=digest_of(entries),
@@ -258,7 +260,7 @@ class Versions:
         )
         self._session.add(VersionRow(dataset_uid=dataset.uid, **asdict(version)))
         await self._session.flush()
-        await self._session.execute(_copy_entries(version.version_id, usable))
+        await self._session.exec(_copy_entries(version.version_id, usable))
         return version
 
     async def page(self, dataset: Dataset, *, size: int, after: Cursor) -> Page[Version]:
@@ -266,7 +268,7 @@ class Versions:
         query = select(VersionRow).where(_VERSION.dataset_uid == dataset.uid).order_by(_VERSION.version_id.desc())
         if after:
             query = query.where(_VERSION.version_id < after[0])
-        rows = list((await self._session.execute(query.limit(size + 1))).scalars())
+        rows = list((await self._session.exec(query.limit(size + 1))).all())
         return Page([_version(row) for row in rows[:size]], (rows[size - 1].version_id,) if len(rows) > size else None)
 
     async def entries(self, version: Version, *, size: int, after: Cursor) -> Page[VersionEntry]:
@@ -275,12 +277,12 @@ class Versions:
         query = select(VersionEntryRow).where(where).order_by(_ENTRY.key)
         if after:
             query = query.where(_ENTRY.key > after[0])
-        rows = list((await self._session.execute(query.limit(size + 1))).scalars())
+        rows = list((await self._session.exec(query.limit(size + 1))).all())
         return Page([_entry(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None)
 
     async def remove_all(self, dataset_uid: str) -> None:
         """Forget every version of a dataset."""
-        await self._session.execute(delete(VersionRow).where(_VERSION.dataset_uid == dataset_uid))
+        await self._session.exec(delete(VersionRow).where(_VERSION.dataset_uid == dataset_uid))
 
 
 class DatasetWork(UnitOfWork):
@@ -313,7 +315,7 @@ def _copy_entries(version_id: str, usable: ColumnElement[bool]) -> Insert:
     copied = ("image_id", "key", "size_bytes", "store_etag", "width_px", "height_px", "label_digest")
     columns = [_IMAGE[name] for name in copied]
     boxes = func.coalesce(_BOXES.data, literal(_NO_BOXES))
-    query = select(literal(version_id), *columns, boxes).select_from(outerjoin(ImageRow, BoxesRow, beside)).where(usable)
+    query = sqlalchemy.select(literal(version_id), *columns, boxes).select_from(outerjoin(ImageRow, BoxesRow, beside)).where(usable)
     return insert(VersionEntryRow).from_select(["version_id", *copied, "boxes"], query)
 
 

@@ -178,6 +178,7 @@ class PrelabelRunner:
                 if num_tries == MAX_TRIES:
                     log.warning("image_not_read", image=page.image, reason=fault.reason)
                     return None
+                await asyncio.sleep(POLL_SECONDS * num_tries)
                 await instance.acquire_again()
 
     async def _fail(self, prelabel: Prelabel, message: str) -> None:

@@ -5,7 +5,8 @@ from dataclasses import asdict, fields
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime.db import UnitOfWork, WorkFactory
@@ -45,7 +46,7 @@ class Pages:
     async def many(self, project: str, dataset_id: str, image_ids: Sequence[str], *, lock: bool = False) -> dict[str, Page]:
         """Those of the images that have one, by image id."""
         query = select(PageRow).where(*_of(project, dataset_id), _PAGE.image_id.in_(image_ids))
-        rows = (await self._session.execute(query.with_for_update() if lock else query)).scalars()
+        rows = (await self._session.exec(query.with_for_update() if lock else query)).all()
         return {row.image_id: _page(row) for row in rows}
 
     async def content(self, page: Page) -> Content:
@@ -72,17 +73,17 @@ class Pages:
                 for field, value in _content_fields(edit.content).items():
                     setattr(content, field, value)
         if edit.logged:
-            await self._session.execute(insert(OperationRow), [_operation_fields(page, logged) for logged in edit.logged])
+            await self._session.exec(insert(OperationRow), params=[_operation_fields(page, logged) for logged in edit.logged])
 
     async def known_operations(self, page: Page, operation_ids: Sequence[str]) -> set[str]:
         """Those of the ids that the page has already."""
         where = (_OPERATION.page_uid == page.uid) & _OPERATION.operation_id.in_(operation_ids)
-        return set((await self._session.execute(select(_OPERATION.operation_id).where(where))).scalars())
+        return set((await self._session.exec(select(_OPERATION.operation_id).where(where))).all())
 
     async def operations(self, page: Page, *, after_sequence: int, size: int) -> list[Logged]:
         """Oldest first."""
         where = (_OPERATION.page_uid == page.uid) & (_OPERATION.sequence > after_sequence)
-        rows = (await self._session.execute(select(OperationRow).where(where).order_by(_OPERATION.sequence).limit(size))).scalars()
+        rows = (await self._session.exec(select(OperationRow).where(where).order_by(_OPERATION.sequence).limit(size))).all()
         return [Logged(row.sequence, row.actor, row.create_time, operation_from_bytes(row.data)) for row in rows]
 
     async def page(self, project: str, dataset_id: str, *, state: PageState | None, size: int, after: Cursor) -> ListPage[Page]:
@@ -91,13 +92,13 @@ class Pages:
         conditions.append(_PAGE.state == state if state else _PAGE.state != PageState.CLOSED)
         if after:
             conditions.append(_PAGE.key > after[0])
-        rows = list((await self._session.execute(select(PageRow).where(*conditions).order_by(_PAGE.key).limit(size + 1))).scalars())
+        rows = list((await self._session.exec(select(PageRow).where(*conditions).order_by(_PAGE.key).limit(size + 1))).all())
         return ListPage([_page(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None)
 
     async def count(self, project: str, dataset_id: str) -> int:
         """Pages that are not closed."""
         query = select(func.count()).select_from(PageRow).where(*_of(project, dataset_id), _PAGE.state != PageState.CLOSED)
-        number: int = (await self._session.execute(query)).scalar_one()
+        number: int = (await self._session.exec(query)).one()
         return number
 
 
@@ -124,20 +125,20 @@ class Prelabels:
         if not request_id:
             return None
         where = (_PRELABEL.project == project) & (_PRELABEL.dataset_id == dataset_id) & (_PRELABEL.request_id == request_id)
-        row = (await self._session.execute(select(PrelabelRow).where(where))).scalar_one_or_none()
+        row = (await self._session.exec(select(PrelabelRow).where(where))).one_or_none()
         return _prelabel(row) if row else None
 
     async def running(self) -> list[Prelabel]:
         """Runs that have not ended, oldest first."""
         query = select(PrelabelRow).where(_PRELABEL.state == PrelabelState.RUNNING).order_by(_PRELABEL.prelabel_id)
-        return [_prelabel(row) for row in (await self._session.execute(query)).scalars()]
+        return [_prelabel(row) for row in (await self._session.exec(query)).all()]
 
     async def page(self, project: str, dataset_id: str, *, size: int, after: Cursor) -> ListPage[Prelabel]:
         """Newest first."""
         query = select(PrelabelRow).where(_PRELABEL.project == project, _PRELABEL.dataset_id == dataset_id)
         if after:
             query = query.where(_PRELABEL.prelabel_id < after[0])
-        rows = list((await self._session.execute(query.order_by(_PRELABEL.prelabel_id.desc()).limit(size + 1))).scalars())
+        rows = list((await self._session.exec(query.order_by(_PRELABEL.prelabel_id.desc()).limit(size + 1))).all())
         return ListPage([_prelabel(row) for row in rows[:size]], (rows[size - 1].prelabel_id,) if len(rows) > size else None)
 
     def add(self, prelabel: Prelabel, *, request_id: str) -> None:
@@ -157,21 +158,21 @@ class Prelabels:
             How many there are.
         """
         empty = select(_PAGE.image_id).where(*_of(prelabel.project, prelabel.dataset_id), _PAGE.state == PageState.EMPTY)
-        image_ids = list((await self._session.execute(empty)).scalars())
+        image_ids = list((await self._session.exec(empty)).all())
         if image_ids:
             items = [{"prelabel_id": prelabel.prelabel_id, "image_id": image_id} for image_id in image_ids]
-            await self._session.execute(insert(PrelabelItemRow), items)
+            await self._session.exec(insert(PrelabelItemRow), params=items)
         return len(image_ids)
 
     async def items(self, prelabel: Prelabel, *, size: int) -> list[str]:
         """Image ids still to be read, at most ``size``."""
         query = select(_ITEM.image_id).where(_ITEM.prelabel_id == prelabel.prelabel_id).order_by(_ITEM.image_id).limit(size)
-        return list((await self._session.execute(query)).scalars())
+        return list((await self._session.exec(query)).all())
 
     async def finish_item(self, prelabel: Prelabel, image_id: str) -> bool:
         """Take a page off the list; False when it was not on it."""
         where = (_ITEM.prelabel_id == prelabel.prelabel_id) & (_ITEM.image_id == image_id)
-        return bool((await self._session.execute(delete(PrelabelItemRow).where(where).returning(_ITEM.image_id))).all())
+        return bool((await self._session.exec(delete(PrelabelItemRow).where(where).returning(_ITEM.image_id))).all())
 
 
 class LabelingWork(UnitOfWork):
