@@ -10,6 +10,7 @@ class DetectorParams:
     Args:
         target_short_side: pixels the shorter side is enlarged to; larger pages are not enlarged.
         max_side: pixels above which the longer side is reduced; it wins over ``target_short_side``.
+        max_pixels: the same for the area; it keeps long receipts readable, which a limit of the side alone would not.
         max_upscale: no page is enlarged by more than this.
         threshold: probability above which a pixel counts as text.
         box_threshold: mean probability below which a box is dropped.
@@ -21,6 +22,7 @@ class DetectorParams:
 
     target_short_side: int = 736
     max_side: int = 2048
+    max_pixels: int = 4_194_304
     max_upscale: float = 4.0
     threshold: float = 0.3
     box_threshold: float = 0.6

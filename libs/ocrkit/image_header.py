@@ -167,10 +167,8 @@ def _png_header(data: bytes) -> ImageHeader:
             orientation = exif_orientation(data[start:end])
         elif kind == b"IDAT":
             return _upright("PNG", width_px, height_px, orientation)
-    if len(data) < 33:
-        raise IndexError(len(data))
-    # Cut off before the first pixels, yet the size is known.
-    return _upright("PNG", width_px, height_px, orientation)
+    # The turn may stand in any chunk before the pixels: a size without it could be the wrong way round.
+    raise IndexError(len(data))
 
 
 def _png_complete(data: bytes) -> bool:

@@ -105,7 +105,7 @@ def normalize_lines(lines: Sequence[NDArray[np.uint8]], width_px: int) -> NDArra
 def detector_scale(width_px: int, height_px: int, params: DetectorParams) -> float:
     """By how much a page is scaled for the detector: enough for its shorter side, never past the limits."""
     scale = min(max(1.0, params.target_short_side / min(width_px, height_px)), params.max_upscale)
-    return min(scale, params.max_side / max(width_px, height_px))
+    return min(scale, params.max_side / max(width_px, height_px), math.sqrt(params.max_pixels / (width_px * height_px)))
 
 
 def detector_input(
