@@ -29,7 +29,7 @@ class Slot:
     def notice_end(self, now: float) -> None:
         """If its process has died, note that."""
         if self.process is not None and self.process.has_ended:
-            self.restarts = self.restarts.died(lived_seconds=self.process.lived_seconds, now=now)
+            self.restarts = self.restarts.died(ready_seconds=self.process.ready_seconds, now=now)
             self.dead, self.process = self.process, None
 
     def is_due(self, now: float) -> bool:

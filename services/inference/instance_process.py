@@ -31,12 +31,13 @@ class InstanceProcess:
     def __init__(self, orders: Orders, wake: Callable[[], None]) -> None:
         self.orders = orders
         self.start_time = utc_now()
-        self._began = time.monotonic()
+        self._ready_since: float | None = None
         self._wake = wake
         self._child: Child | None = None
         self._told: Told | None = None
         self._draining = False
-        self._lived_seconds = 0.0
+        self.ready_seconds = 0.0
+        """How long it had been ready when it ended; a slow start proves nothing."""
         self.has_ended = False
         self.last_error = ""
         """Its last words; empty while it lives and after an end that was asked for."""
@@ -45,11 +46,6 @@ class InstanceProcess:
     def warm_up_error(self) -> str:
         """What its model said when it was warmed up; empty when all went well or it is not that far."""
         return self._told.warm_up_error if self._told else ""
-
-    @property
-    def lived_seconds(self) -> float:
-        """How long it lived, or has lived so far."""
-        return self._lived_seconds if self.has_ended else time.monotonic() - self._began
 
     @property
     def state(self) -> InstanceState:
@@ -96,9 +92,10 @@ class InstanceProcess:
                 self.last_error = "\n".join([*map(_readable, ended.stderr_tail[-NUM_LAST_LINES:]), f"ended: {ended}"])
         except OSError as error:
             self.last_error = f"it could not be started: {error}"
-        self._lived_seconds = time.monotonic() - self._began
+        if self._ready_since is not None:
+            self.ready_seconds = time.monotonic() - self._ready_since
         self.has_ended = True
-        log.info("instance_ended", instance_id=self.orders.instance_id, asked=self._draining, seconds=round(self._lived_seconds, 3))
+        log.info("instance_ended", instance_id=self.orders.instance_id, asked=self._draining, ready_seconds=round(self.ready_seconds, 3))
         self._wake()
 
     async def drain(self) -> None:
@@ -120,6 +117,7 @@ class InstanceProcess:
         except ValueError:
             log.warning("instance_said_something_else", instance_id=self.orders.instance_id)
             return
+        self._ready_since = self._ready_since or time.monotonic()
         self._wake()
 
 

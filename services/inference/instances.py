@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 QUICK_DEATH_SECONDS: Final = 10.0
-"""An instance that lived less has not proven that it can live."""
+"""An instance that was ready for less has not proven that it can live."""
 MAX_QUICK_DEATHS: Final = 5
 """So many in a row are no accident."""
 MAX_DELAY_SECONDS: Final = 30.0
@@ -49,9 +49,9 @@ class Restarts:
     num_quick_deaths: int = 0
     not_before: float = 0.0
 
-    def died(self, *, lived_seconds: float, now: float) -> "Restarts":
+    def died(self, *, ready_seconds: float, now: float) -> "Restarts":
         """After a death that nobody asked for."""
-        num_quick = self.num_quick_deaths + 1 if lived_seconds < QUICK_DEATH_SECONDS else 0
+        num_quick = self.num_quick_deaths + 1 if ready_seconds < QUICK_DEATH_SECONDS else 0
         delay = min(self.first_delay_seconds * 2.0 ** max(0, num_quick - 1), max(MAX_DELAY_SECONDS, self.first_delay_seconds))
         return replace(self, num_quick_deaths=num_quick, not_before=now + delay)
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: N802
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -239,6 +240,8 @@ class Client:
         """Wait for a state, and for a number of living instances where it is given."""
 
         async def check() -> deployment_pb2.Deployment:
+            # Asking fifty times a second would take the core from what is waited for.
+            await asyncio.sleep(0.1)
             now = await self.get(deployment_id)
             assert now.state == state, f"{State.Name(now.state)} {now.reason}: {now.message}"
             living = [instance for instance in now.instances if instance.state != deployment_pb2.Instance.DOWN]
@@ -263,8 +266,8 @@ async def client(address: str) -> AsyncIterator[Client]:
         await made.channel.close()
 
 
-async def predict(endpoint: str, image: bytes, *, deadline_seconds: float = 30.0) -> instance_service_pb2.PredictResponse:
+async def predict(endpoint: str, image: bytes) -> instance_service_pb2.PredictResponse:
     """Have an instance read an image."""
     async with connect(endpoint) as channel:
         request = instance_service_pb2.PredictRequest(image=image)
-        return await call(InstanceServiceStub(channel).Predict, request, deadline_seconds=deadline_seconds)
+        return await call(InstanceServiceStub(channel).Predict, request, deadline_seconds=30.0)

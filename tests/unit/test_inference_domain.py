@@ -183,12 +183,12 @@ def test_tokens_have_the_published_shape() -> None:
 def test_quick_deaths_are_delayed_more_and_more_and_become_a_crash_loop(lives: list[float]) -> None:
     restarts, last_delay = Restarts(0.5), 0.0
     for number, lived in enumerate(lives, start=1):
-        restarts = restarts.died(lived_seconds=lived, now=100.0)
+        restarts = restarts.died(ready_seconds=lived, now=100.0)
         delay = restarts.not_before - 100.0
         assert last_delay <= delay <= 30.0
         assert restarts.is_crash_loop == (number >= MAX_QUICK_DEATHS)
         last_delay = delay
-    proven = restarts.died(lived_seconds=60.0, now=100.0)
+    proven = restarts.died(ready_seconds=60.0, now=100.0)
     assert (proven.num_quick_deaths, proven.not_before) == (0, 100.5)
 
 
