@@ -1,11 +1,10 @@
 """An installation of its own: free ports, an empty home, stopped at the end. The demo and the end-to-end tests run on one."""
 
 import os
-import selectors
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,15 +75,14 @@ def _announcement(supervisor: "subprocess.Popen[str]", home: Path) -> dict[str, 
     """The lines ``address …`` and ``token …``, by their first word."""
     assert supervisor.stdout is not None
     said: dict[str, str] = {}
-    deadline = time.monotonic() + START_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(supervisor.stdout, selectors.EVENT_READ)
-        while not {"address", "token"} <= said.keys():
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise RuntimeError(f"Inkwright was not ready after {START_SECONDS} s; look into {home / 'logs'}.")
-            line = supervisor.stdout.readline()
-            if not line:
-                raise RuntimeError(f"Inkwright ended with {supervisor.wait()} while starting; look into {home / 'logs'}.")
+    too_late = threading.Timer(START_SECONDS, supervisor.terminate)
+    too_late.start()
+    try:
+        for line in supervisor.stdout:
             word, _, rest = line.strip().partition(" ")
             said[word] = rest
-    return said
+            if {"address", "token"} <= said.keys():
+                return said
+    finally:
+        too_late.cancel()
+    raise RuntimeError(f"Inkwright did not start within {START_SECONDS} s; look into {home / 'logs'}.")

@@ -1,29 +1,17 @@
-"""The main job through the real processes: from a folder of images to an answer over HTTP, and every code of the public API."""
+"""The main job through the real processes: from a folder of images to an answer over HTTP."""
 
-import base64
-import io
-import os
-import signal
-import threading
 import time
-import zipfile
 from pathlib import Path
-from typing import Any
 
-import httpx
-import onnx
 import pytest
-from onnx import helper
 
 from inkwright.dataset.v1 import dataset_pb2
-from inkwright.inference.v1 import deployment_pb2
 from inkwright.trainer.v1 import task_pb2
 from libs.client.edits import WantedBox, edits
 from libs.client.inkwright import Inkwright
 from libs.demo.generator import GeneratedImage, generate
-from libs.ocrkit.bundle import open_bundle, write_bundle
-from libs.ocrkit.models import base_bundle_path
-from tests.e2e.conftest import Installation, processes_of
+from tests.e2e.conftest import Installation
+from tests.e2e.steps import predict, wait_for
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -116,118 +104,8 @@ def test_terminate_takes_less_than_five_seconds(inkwright: Installation, cards: 
     assert not task.model
 
 
-class TestPublicCodes:
-    """Each code by a real cause."""
-
-    @pytest.fixture(scope="class", autouse=True)
-    def deployment(self, inkwright: Installation) -> str:
-        client = inkwright.client
-        client.create_deployment("codes", deployment_pb2.Deployment(model="ppocrv6-small"))
-        wait_running(client, "codes")
-        return "codes"
-
-    def test_1001_for_a_body_without_data_array(self, inkwright: Installation) -> None:
-        answer = call(inkwright, "codes", content=b'{"image": "x"}')
-        assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (400, 1001, "INPUT_FORMAT_ERROR")
-
-    def test_1002_for_bytes_that_are_no_image(self, inkwright: Installation) -> None:
-        answer = predict(inkwright, "codes", b"no image at all")
-        assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (400, 1002, "IMAGE_DECODE_ERROR")
-
-    def test_2003_for_a_graph_that_fails_when_run(self, inkwright: Installation, cards: list[GeneratedImage], tmp_path: Path) -> None:
-        broken = breaking_bundle(tmp_path / "broken.inkbundle")
-        done = inkwright.inkctl("model", "import", str(broken), "--name", "broken")
-        assert done.returncode == 0, done.stderr
-        client = inkwright.client
-        wait_for(lambda: bool(client.create_deployment("breaks", deployment_pb2.Deployment(model="broken")).name), seconds=20)
-        wait_running(client, "breaks")
-        answer = predict(inkwright, "breaks", cards[0].path.read_bytes())
-        assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (500, 2003, "MODEL_FORWARD_ERROR")
-
-    def test_2001_for_an_instance_killed_with_the_request_in_flight(self, inkwright: Installation, cards: list[GeneratedImage]) -> None:
-        client = inkwright.client
-        (instance,) = client.get_deployment("codes").instances
-        pid = pid_of_instance(inkwright.running.home, instance.instance_id)
-        answers: list[httpx.Response] = []
-        caller = threading.Thread(target=lambda: answers.append(predict(inkwright, "codes", cards[0].path.read_bytes())))
-        os.kill(pid, signal.SIGSTOP)  # The request reaches the socket and stays there.
-        caller.start()
-        time.sleep(1.0)
-        os.kill(pid, signal.SIGKILL)
-        caller.join(30)
-        assert (answers[0].status_code, answers[0].json()["errorCode"], answers[0].json()["errorMsg"]) == (500, 2001, "UNKNOWN_ERROR")
-        wait_running(client, "codes")
-        assert predict(inkwright, "codes", cards[0].path.read_bytes()).status_code == 200
-
-    def test_2002_when_the_instances_are_down(self, inkwright: Installation, cards: list[GeneratedImage]) -> None:
-        done = inkwright.inkctl("deploy", "stop", "codes")
-        assert done.returncode == 0, done.stderr
-        answer = predict(inkwright, "codes", cards[0].path.read_bytes())
-        assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (503, 2002, "GET_INSTANCE_ERROR")
-        assert int(answer.headers["Retry-After"]) > 0
-
-
 def ensure_dataset(client: Inkwright, folder: Path) -> None:
     """Create the data set where a test runs alone."""
     if not any(dataset.name.endswith("/cards") for dataset in client.list_datasets()):
         client.create_dataset("cards", path=str(folder))
     wait_for(lambda: client.get_dataset("cards").state == dataset_pb2.Dataset.READY, seconds=30)
-
-
-def wait_for(check: Any, *, seconds: float) -> None:
-    """Ask every 100 ms; a refusal by the server counts as not yet."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if check():
-                return
-            reason = "still false"
-        except Exception as error:  # noqa: BLE001 - whatever the server refuses with is shown if it stays so
-            reason = str(error)
-        assert time.monotonic() < deadline, reason
-        time.sleep(0.1)
-
-
-def wait_running(client: Inkwright, name: str) -> None:
-    """Wait until a deployment is RUNNING and the gateway has had the time to hear of its instance."""
-    wait_for(lambda: client.get_deployment(name).state == deployment_pb2.Deployment.RUNNING, seconds=60)
-    token = client.reveal_token(name)
-    wait_for(lambda: client.rest.predict(name, b"", token=token).get("errorCode") != 404, seconds=10)
-
-
-def call(inkwright: Installation, deployment: str, *, content: bytes) -> httpx.Response:
-    """Post a body to a deployment's address with its token."""
-    token = inkwright.client.reveal_token(deployment)
-    return httpx.post(f"{inkwright.running.url}/api/predict/{deployment}", content=content, headers={"Authorization": token}, timeout=60)
-
-
-def predict(inkwright: Installation, deployment: str, image: bytes) -> httpx.Response:
-    """Post one image, base64 in JSON."""
-    return call(inkwright, deployment, content=b'{"dataArray":[{"body":"' + base64.b64encode(image) + b'"}]}')
-
-
-def pid_of_instance(home: Path, instance_id: str) -> int:
-    """The process of an instance."""
-    pids = [pid for pid, command in processes_of(home).items() if "services.inference.instance" in command and instance_id in command]
-    assert len(pids) == 1, processes_of(home)
-    return pids[0]
-
-
-def breaking_bundle(path: Path) -> Path:
-    """A base bundle whose recognizer has one more Reshape, valid by every check, that no input can satisfy."""
-    base = open_bundle(base_bundle_path("ppocrv6-small"))
-    manifest = base.manifest
-    model = onnx.load_from_string(base.read(manifest.recognizer.file))
-    output = model.graph.output[0].name
-    inner = f"{output}_before"
-    for node in model.graph.node:
-        node.output[:] = [inner if name == output else name for name in node.output]
-    shape = helper.make_tensor("impossible_shape", onnx.TensorProto.INT64, [3], [1, 7, 11])
-    model.graph.initializer.append(shape)
-    model.graph.node.append(helper.make_node("Reshape", [inner, "impossible_shape"], [output]))
-    buffer = io.BytesIO()
-    onnx.save(model, buffer)
-    files = {manifest.detector.file: base.read(manifest.detector.file), manifest.recognizer.file: buffer.getvalue()}
-    bundle = write_bundle(path, manifest, files)
-    assert zipfile.is_zipfile(bundle.path)
-    return bundle.path
