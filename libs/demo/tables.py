@@ -19,7 +19,7 @@ def table_top(rng: np.random.Generator, *, width_px: int, height_px: int) -> NDA
     colors = (_WOODS, _STONES, _CLOTHS)[kind]
     base = np.array(colors[int(rng.integers(len(colors)))], np.float32) * rng.uniform(0.9, 1.1, 3).astype(np.float32)
     pattern_HW = (_wood, _stone, _cloth)[kind](rng, width_px, height_px)
-    top: NDArray[np.float32] = base * (1 + pattern_HW[..., None])
+    top: NDArray[np.float32] = (pattern_HW + 1)[..., None] * base
     return top
 
 
