@@ -140,6 +140,7 @@ def _object(box: TextBox, partner: etree._Element | None) -> etree._Element:
 
 
 def _shape(entry: etree._Element, quad: Quad) -> None:
+    quad = np.round(quad, 2)
     upright = is_upright_box(quad)
     xmin, ymin, xmax, ymax = quad_bounds(quad)
     if not upright:
