@@ -178,5 +178,7 @@ async def _ensure_open(work: Work, peers: Peers, name: str) -> None:
     if not sighting.images:
         raise NotFound(f"There is no page {name}: its dataset has no usable image of this id.", name=name)
     async with work() as w:
-        await take_over(w, sighting)
-        await w.commit()
+        # The fact may have been faster.
+        if not await w.pages.many(ids["project"], ids["dataset"], [ids["image"]]):
+            await take_over(w, sighting)
+            await w.commit()

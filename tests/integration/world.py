@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from inkwright.labeling.v1.labeling_service_pb2_grpc import LabelingServiceAsyncStub
 
 PROJECT = "projects/default"
+NOBODY = "127.0.0.1:9"
+"""Where nothing listens."""
 
 StorageType: TypeAlias = "dataset_pb2.Dataset.StorageType.ValueType"
 PageState: TypeAlias = "page_pb2.Page.State.ValueType"
@@ -157,23 +159,29 @@ async def dataset_world(tmp_path: Path) -> AsyncIterator[World]:
         settings = DatasetSettings(home=home, nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(roots))
         address = await stack.enter_async_context(running(build_dataset(settings)))
         channel = await stack.enter_async_context(connect(address))
-        nobody = await stack.enter_async_context(connect("127.0.0.1:9"))
+        nobody = await stack.enter_async_context(connect(NOBODY))
         yield World(nats, home, roots, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
 
 
 @asynccontextmanager
-async def labeling_world(tmp_path: Path, *, inference_address: str = "127.0.0.1:9") -> AsyncIterator[World]:
+async def labeling_world(tmp_path: Path, *, inference_address: str = NOBODY) -> AsyncIterator[World]:
     """Running dataset and labeling services."""
-    async with dataset_world(tmp_path) as world:
-        settings = LabelingSettings(
-            home=world.home,
-            nats_url=world.nats.url,
-            dataset_address=world.dataset_address,
-            labeling_address="127.0.0.1:0",
-            inference_address=inference_address,
-            suggestion_wait_seconds=1.0,
-            suggestion_renew_seconds=0.1,
-        )
-        async with running(build_labeling(settings)) as address, connect(address) as channel:
-            world.labeling = LabelingServiceStub(channel)
-            yield world
+    async with dataset_world(tmp_path) as world, with_labeling(world, inference_address=inference_address):
+        yield world
+
+
+@asynccontextmanager
+async def with_labeling(world: World, *, inference_address: str = NOBODY) -> AsyncIterator[None]:
+    """A labeling service in a world that has none."""
+    settings = LabelingSettings(
+        home=world.home,
+        nats_url=world.nats.url,
+        dataset_address=world.dataset_address,
+        labeling_address="127.0.0.1:0",
+        inference_address=inference_address,
+        suggestion_wait_seconds=1.0,
+        suggestion_renew_seconds=0.1,
+    )
+    async with running(build_labeling(settings)) as address, connect(address) as channel:
+        world.labeling = LabelingServiceStub(channel)
+        yield
