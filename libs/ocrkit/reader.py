@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.engines.engine import Engine
 from libs.ocrkit.geometry import Quad, clip_quad, quad_area, reading_order
-from libs.ocrkit.postprocess.ctc import decode_greedy
+from libs.ocrkit.postprocess.columns import cut_columns
+from libs.ocrkit.postprocess.ctc import Piece, decode_pieces, joined
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
 from libs.ocrkit.preprocess import detector_input, normalize_lines, warp_line
 
@@ -59,9 +60,10 @@ class Reader:
         quads = self.find_lines(image_HW3)
         limit = self._manifest.postprocess.min_text_conf
         lines = [
-            ReadLine(text, conf, quad)
-            for quad, (text, conf) in zip(quads, self.read_lines(image_HW3, quads), strict=True)
-            if text.strip() and conf >= limit
+            ReadLine(piece.text, piece.conf, part)
+            for quad, line in zip(quads, self._read(self._crops(image_HW3, quads)), strict=True)
+            for piece, part in zip(line.pieces, line.cut(quad), strict=True)
+            if piece.conf >= limit
         ]
         return [lines[index] for index in reading_order([line.quad for line in lines])]
 
@@ -87,9 +89,7 @@ class Reader:
         Raises:
             ForwardFailed: the model could not be run.
         """
-        spec = self._manifest.recognizer
-        crops = [warp_line(image_HW3, quad, height_px=spec.height_px, max_width_px=spec.max_width_px) for quad in quads]
-        return self.read_crops(crops)
+        return self.read_crops(self._crops(image_HW3, quads))
 
     def read_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[tuple[str, float]]:
         """Read lines that were cut out already: uint8 (48, W, 3) each, as ``warp_line`` gives them.
@@ -97,12 +97,33 @@ class Reader:
         Raises:
             ForwardFailed: the model could not be run.
         """
-        texts: list[tuple[str, float]] = [("", 0.0)] * len(crops)
+        return [joined(line.pieces) for line in self._read(crops)]
+
+    def _crops(self, image_HW3: NDArray[np.uint8], quads: Sequence[Quad]) -> list[NDArray[np.uint8]]:
+        spec = self._manifest.recognizer
+        return [warp_line(image_HW3, quad, height_px=spec.height_px, max_width_px=spec.max_width_px) for quad in quads]
+
+    def _read(self, crops: Sequence[NDArray[np.uint8]]) -> list["_Line"]:
+        lines: list[_Line] = [_Line((), 0.0, 0.0)] * len(crops)
         for width_px, indices in plan_batches([crop.shape[1] for crop in crops]):
-            x_B3HW = normalize_lines([crops[index] for index in indices], width_px)
-            for index, read in zip(indices, decode_greedy(self._engine.recognize(x_B3HW), self._charset), strict=True):
-                texts[index] = read
-        return texts
+            probs_BTC = self._engine.recognize(normalize_lines([crops[index] for index in indices], width_px))
+            steps_per_px = probs_BTC.shape[1] / width_px
+            for index, pieces in zip(indices, decode_pieces(probs_BTC, self._charset), strict=True):
+                height_px, line_width_px = crops[index].shape[:2]
+                lines[index] = _Line(tuple(pieces), steps_per_px * height_px, steps_per_px * line_width_px)
+        return lines
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What a line says, and how long it and its height are in time steps."""
+
+    pieces: tuple[Piece, ...]
+    steps_per_height: float
+    num_steps: float
+
+    def cut(self, quad: Quad) -> list[Quad]:
+        return cut_columns(quad, self.pieces, steps_per_height=self.steps_per_height, num_line_steps=self.num_steps)
 
 
 def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:

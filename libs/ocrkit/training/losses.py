@@ -10,12 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from libs.ocrkit.charset import BLANK
+from libs.runtime.errors import InvalidInput
 
 __all__ = ["LossNotFinite", "ctc_loss", "require_finite"]
 
 
-class LossNotFinite(RuntimeError):
+class LossNotFinite(InvalidInput):
     """The loss became infinite or not a number; no step was made with it."""
+
+    reason = "TRAINING_DIVERGED"
 
 
 def ctc_loss(logits_BTC: Tensor, labels: Sequence[Sequence[int]]) -> Tensor:
@@ -41,5 +44,5 @@ def require_finite(loss: Tensor, *, step: int) -> float:
     """
     value = loss.item()
     if not torch.isfinite(loss):
-        raise LossNotFinite(f"the loss of step {step} is {value}; lower the learning rate or look at the newest lines")
+        raise LossNotFinite(f"The loss of step {step} is {value}; look at the newest labels, then train again.", step=step, loss=value)
     return value

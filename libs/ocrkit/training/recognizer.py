@@ -40,6 +40,7 @@ _MAX_LINES_PER_BATCH = 64
 _LINES_WITH_COPIES = 3000
 _LINES_SEEN = 160_000
 _PARITY_LINES = 8
+_LEAST_SHARE_OF_LOOP = 0.3
 
 
 def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> RecognizerTrainingResult:
@@ -107,8 +108,9 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
         return module.forward_from(cut_at, features_BC1T, until=module.logits_name)
 
     order = BatchOrder(lines.rows, steps_per_batch=_STEPS_PER_BATCH, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
-    left = spec.max_seconds - (time.monotonic() - started_at)
-    config = replace(spec.loop, epochs=spec.epochs or _num_epochs(len(lines.rows)), max_seconds=max(1.0, left))
+    # A slow machine may have spent everything on features, which are worth nothing without some training.
+    left = max(spec.max_seconds - (time.monotonic() - started_at), _LEAST_SHARE_OF_LOOP * spec.max_seconds)
+    config = replace(spec.loop, epochs=spec.epochs or _num_epochs(len(lines.rows)), max_seconds=left)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base, charset, lines))
     loop = TrainingLoop(weights, forward, lines, order, lambda: validate_lines(forward, check_lines), config, checkpoints)
     if (state := checkpoints.latest()) is not None:

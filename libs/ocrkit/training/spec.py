@@ -23,6 +23,8 @@ class ModeNotOffered(InvalidInput):
 class NothingToTrain(InvalidInput):
     """No usable line is left on the training or the validation pages."""
 
+    reason = "NO_LABELS"
+
 
 @dataclass(frozen=True)
 class RecognizerTrainingSpec:

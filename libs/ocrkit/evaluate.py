@@ -1,0 +1,141 @@
+"""A bundle measured on labelled pages, as it will run: through an engine, with its own settings."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from libs.ocrkit.bundle import Bundle
+from libs.ocrkit.charset import BASE_ALPHABET
+from libs.ocrkit.engines.engine import EngineName, load_engine
+from libs.ocrkit.geometry import Quad, quad_iou
+from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.metrics import MATCH_IOU, EndToEnd, Line, cer, edit_distance, end_to_end, line_accuracy
+from libs.ocrkit.reader import Reader
+from libs.ocrkit.training.data import LabelledPage, plain_text
+from libs.runtime.errors import Fault
+
+__all__ = ["EvaluationReport", "LineScore", "evaluate_bundle"]
+
+
+@dataclass(frozen=True)
+class LineScore:
+    """One labelled line, read in its true box.
+
+    Args:
+        page: name of the image file.
+        box: position of the box among those of the page.
+        truth: what it says, white space folded.
+        read: what the model says.
+        conf: in [0, 1].
+        edits: edit distance of the two.
+    """
+
+    page: str
+    box: int
+    truth: str
+    read: str
+    conf: float
+    edits: int
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What a bundle can do.
+
+    Args:
+        line_accuracy: share of lines read exactly, boxes given.
+        cer: character error rate of the same.
+        end_to_end: finding and reading together; unreadable boxes count as neither found nor missed.
+        lines: line by line, in page order, for comparisons on the same lines.
+        retained_characters: characters of the base alphabet that the model has a class for.
+        model_size_bytes: of the graphs, by file.
+        num_pages: pages read.
+        unread_pages: pages that could not be decoded.
+        seconds: of reading the pages end to end.
+        engine: what ran it.
+    """
+
+    line_accuracy: float
+    cer: float
+    end_to_end: EndToEnd
+    lines: tuple[LineScore, ...]
+    retained_characters: frozenset[str]
+    model_size_bytes: dict[str, int]
+    num_pages: int
+    unread_pages: tuple[str, ...]
+    seconds: float
+    engine: str
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    pages: Sequence[LabelledPage],
+    *,
+    engine: EngineName = "auto",
+    num_threads: int,
+    progress: Callable[[float], None] | None = None,
+) -> EvaluationReport:
+    """Read every page twice: the labelled boxes alone, then the whole page with the bundle's own detector.
+
+    Args:
+        bundle: an opened one.
+        pages: with all their boxes.
+        engine: what runs it.
+        num_threads: cores it may use.
+        progress: told the share of pages done.
+
+    Raises:
+        BundleInvalid: the engine refuses a graph.
+        ForwardFailed: the model could not be run.
+    """
+    loaded = load_engine(bundle, engine=engine, num_threads=num_threads)
+    reader = Reader(bundle, loaded)
+    scores: list[LineScore] = []
+    whole: list[tuple[list[Line], list[Line]]] = []
+    unread: list[str] = []
+    seconds = 0.0
+    try:
+        for number, page in enumerate(pages, start=1):
+            try:
+                image_HW3 = decode_image(page.image.read_bytes())
+            except (Fault, OSError):
+                unread.append(page.image.name)
+                continue
+            truth = [
+                (index, box.quad, plain_text(box.text))
+                for index, box in enumerate(page.boxes)
+                if not box.unreadable and plain_text(box.text)
+            ]
+            readings = reader.read_lines(image_HW3, [quad for _, quad, _ in truth])
+            scores += [
+                LineScore(page.image.name, index, text, read, conf, edit_distance(text, read))
+                for (index, _, text), (read, conf) in zip(truth, readings, strict=True)
+            ]
+            started_at = time.monotonic()
+            lines = reader.read(image_HW3)
+            seconds += time.monotonic() - started_at
+            ignored = [box.quad for box in page.boxes if box.unreadable]
+            kept = [(line.quad, line.text) for line in lines if not _on_ignored(line.quad, ignored)]
+            whole.append(([(quad, text) for _, quad, text in truth], kept))
+            if progress is not None:
+                progress(number / len(pages))
+    finally:
+        name = loaded.name
+        loaded.close()
+    pairs = [(score.truth, score.read) for score in scores]
+    return EvaluationReport(
+        line_accuracy=line_accuracy(pairs),
+        cer=cer(pairs),
+        end_to_end=end_to_end(whole),
+        lines=tuple(scores),
+        retained_characters=frozenset(BASE_ALPHABET) & frozenset(bundle.charset.characters),
+        model_size_bytes={file: entry.size_bytes for file, entry in bundle.manifest.files.items()},
+        num_pages=len(whole),
+        unread_pages=tuple(unread),
+        seconds=seconds,
+        engine=name,
+    )
+
+
+def _on_ignored(quad: Quad, ignored: Sequence[Quad]) -> bool:
+    return any(quad_iou(quad, other) >= MATCH_IOU for other in ignored)
