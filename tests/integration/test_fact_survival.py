@@ -1,4 +1,4 @@
-"""kill -9 of the dataset service between commit and publish loses no fact."""
+"""kill -9 of the dataset service loses no fact and no sync."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -7,14 +7,23 @@ from pathlib import Path
 
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from inkwright.labeling.v1.labeling_service_pb2_grpc import LabelingServiceStub
+from libs.runtime.allowed_roots import AllowedRoots
 from libs.runtime.child import Child
+from libs.runtime.db import Database
 from libs.runtime.grpc_client import connect
+from libs.runtime.migrations import upgrade
 from libs.runtime.testing import assert_eventually, can_connect, free_port, nats_server
-from services.labeling.main import build_with
+from services.dataset.actions import create_dataset
+from services.dataset.domain import DatasetState, StorageType
+from services.dataset.main import build_with as build_dataset
+from services.dataset.settings import DatasetSettings
+from services.dataset.store import DatasetWork
+from services.dataset.stores import Stores
+from services.labeling.main import build_with as build_labeling
 from services.labeling.settings import LabelingSettings
 from tests.integration.pictures import write_image
 from tests.integration.running import running
-from tests.integration.world import World
+from tests.integration.world import NOBODY, World
 
 
 @asynccontextmanager
@@ -41,7 +50,7 @@ async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path) -> N
             "INKWRIGHT_NATS_URL": nats.url,
             "INKWRIGHT_DATASET_ADDRESS": address,
         }
-        channel, nobody = await stack.enter_async_context(connect(address)), await stack.enter_async_context(connect("127.0.0.1:9"))
+        channel, nobody = await stack.enter_async_context(connect(address)), await stack.enter_async_context(connect(NOBODY))
         world = World(nats, home, roots, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
         async with dataset_process(environment) as process:
             await nats.kill()
@@ -50,9 +59,33 @@ async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path) -> N
             await process.terminate(0)
         await nats.start()
         settings = LabelingSettings(home=home, nats_url=nats.url, dataset_address=address, labeling_address="127.0.0.1:0")
-        async with dataset_process(environment), running(build_with(settings)) as labeling_address, connect(labeling_address) as opened:
+        async with dataset_process(environment), running(build_labeling(settings)) as labeling_address, connect(labeling_address) as opened:
             world.labeling = LabelingServiceStub(opened)
             pages = await world.opened(dataset.name, 5)
             assert sorted(pages) == [f"{number}.png" for number in range(5)]
             # It was indexed once, not again by the second process.
             assert (await world.get(dataset.name)).sync_number == 1
+
+
+async def test_a_sync_that_was_wanted_is_done_by_the_next_process(tmp_path: Path) -> None:
+    write_image(tmp_path / "cards" / "a.png")
+    async with nats_server(tmp_path) as nats:
+        settings = DatasetSettings(home=tmp_path / "home", nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(tmp_path))
+        await upgrade("dataset", settings.database_url)
+        database = Database(settings.database_url)
+        # All that a process leaves which died right after it answered CreateDataset.
+        created = await create_dataset(
+            database.work(DatasetWork),
+            Stores(AllowedRoots([tmp_path])),
+            project="default",
+            dataset_id="cards",
+            description="",
+            storage_type=StorageType.LOCAL,
+            path=str(tmp_path / "cards"),
+            request_id="",
+        )
+        assert created.state is DatasetState.INDEXING
+        await database.close()
+        async with running(build_dataset(settings)) as address, connect(address) as channel, connect(NOBODY) as nobody:
+            world = World(nats, settings.home, tmp_path, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
+            assert (await world.synced(created.name, 1)).counts.num_images == 1
