@@ -20,7 +20,8 @@ from libs.client.inkwright import Inkwright
 from libs.client.output import print_table, short
 from libs.demo.generator import GeneratedImage, generate
 from libs.demo.installation import installation
-from libs.demo.scores import Scores, measure_bundle, measure_suggestions, partners
+from libs.demo.scores import measure_bundle, measure_suggestions, partners
+from libs.ocrkit.evaluate import EvaluationReport
 from libs.ocrkit.models import base_bundle_path
 
 NUM_IMAGES = 72
@@ -137,7 +138,7 @@ def show_model(model: model_pb2.Model) -> None:
         say(reason)
 
 
-def score(client: Inkwright, model: model_pb2.Model, held_out: Sequence[GeneratedImage], folder: Path) -> dict[str, Scores]:
+def score(client: Inkwright, model: model_pb2.Model, held_out: Sequence[GeneratedImage], folder: Path) -> dict[str, EvaluationReport]:
     """Measure base and trained model on the held-out images, from their bundle files alone."""
     chapter("Held-out images", "both bundles read what neither has seen")
     bundle = folder / "first.inkbundle"
@@ -166,7 +167,7 @@ def deploy_and_call(client: Inkwright, model: model_pb2.Model, image: GeneratedI
     say(f"{len(set(truth) & set(read))} of its {len(truth)} lines are read without an error")
 
 
-def show_scores(scores: dict[str, Scores]) -> None:
+def show_scores(scores: dict[str, EvaluationReport]) -> None:
     """The table at the end."""
     console.print()
     base, trained = scores["base"], scores["trained"]
@@ -175,8 +176,8 @@ def show_scores(scores: dict[str, Scores]) -> None:
         [
             ("line accuracy on true boxes", f"{base.line_accuracy:.4f}", f"{trained.line_accuracy:.4f}"),
             ("CER on true boxes", f"{base.cer:.4f}", f"{trained.cer:.4f}"),
-            ("end-to-end h-mean, exact", f"{base.hmean_exact:.4f}", f"{trained.hmean_exact:.4f}"),
-            ("end-to-end h-mean, folded", f"{base.hmean_folded:.4f}", f"{trained.hmean_folded:.4f}"),
+            ("end-to-end h-mean, exact", f"{base.end_to_end.hmean_exact:.4f}", f"{trained.end_to_end.hmean_exact:.4f}"),
+            ("end-to-end h-mean, folded", f"{base.end_to_end.hmean_folded:.4f}", f"{trained.end_to_end.hmean_folded:.4f}"),
         ],
     )
 

@@ -11,28 +11,10 @@ from inkwright.common.v1 import geometry_pb2
 from inkwright.labeling.v1 import page_pb2
 from libs.demo.generator import GeneratedImage
 from libs.ocrkit.bundle import open_bundle
-from libs.ocrkit.engines.engine import load_engine
+from libs.ocrkit.evaluate import EvaluationReport, evaluate_bundle
 from libs.ocrkit.geometry import Quad
-from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.metrics import Line, cer, end_to_end, line_accuracy, match_lines
-from libs.ocrkit.reader import Reader
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One bundle over a set of images; every value in [0, 1] but ``cer``, which may exceed 1.
-
-    Args:
-        line_accuracy: lines read without an error, cropped by their true boxes.
-        cer: character error rate of the same lines.
-        hmean_exact: finding and reading together, harmonic mean.
-        hmean_folded: the same without regard to case and spaces.
-    """
-
-    line_accuracy: float
-    cer: float
-    hmean_exact: float
-    hmean_folded: float
+from libs.ocrkit.metrics import cer, line_accuracy, match_lines
+from libs.ocrkit.training.data import LabelledPage
 
 
 @dataclass(frozen=True)
@@ -44,21 +26,10 @@ class Suggested:
     cer: float
 
 
-def measure_bundle(bundle: Path, images: Sequence[GeneratedImage]) -> Scores:
+def measure_bundle(bundle: Path, images: Sequence[GeneratedImage]) -> EvaluationReport:
     """Read images with a bundle, once by their true boxes and once from nothing."""
-    opened = open_bundle(bundle)
-    engine = load_engine(opened, num_threads=os.cpu_count() or 1)
-    reader = Reader(opened, engine)
-    on_true_boxes: list[tuple[str, str]] = []
-    pages: list[tuple[list[Line], list[Line]]] = []
-    for image in images:
-        page_HW3 = decode_image(image.path.read_bytes())
-        read = reader.read_lines(page_HW3, [box.quad for box in image.boxes])
-        on_true_boxes += [(box.text, text) for box, (text, _) in zip(image.boxes, read, strict=True)]
-        pages.append(([(box.quad, box.text) for box in image.boxes], [(line.quad, line.text) for line in reader.read(page_HW3)]))
-    engine.close()
-    whole = end_to_end(pages)
-    return Scores(line_accuracy(on_true_boxes), cer(on_true_boxes), whole.hmean_exact, whole.hmean_folded)
+    pages = [LabelledPage(image.path, image.boxes) for image in images]
+    return evaluate_bundle(open_bundle(bundle), pages, num_threads=os.cpu_count() or 1)
 
 
 def measure_suggestions(pages: Sequence[page_pb2.Page], images: Sequence[GeneratedImage]) -> Suggested:
