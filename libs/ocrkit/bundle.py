@@ -85,8 +85,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     Raises:
         BundleInvalid: what would be written could not be opened again.
     """
-    entries = {name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)) for name, data in files.items()}
-    manifest = manifest.model_copy(update={"files": entries})
+    manifest = manifest.with_files(files)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in ((MANIFEST_NAME, manifest.to_bytes()), *sorted(files.items())):

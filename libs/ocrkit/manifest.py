@@ -1,6 +1,8 @@
 """What a bundle says about itself."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -92,6 +94,16 @@ class Manifest(_Part):
     files: dict[str, FileEntry] = Field(default_factory=dict)
     license_notice: str = ""
 
+    def with_files(self, files: Mapping[str, bytes]) -> "Manifest":
+        """The same manifest, listing these files."""
+        entries = {name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)) for name, data in files.items()}
+        return self.model_copy(update={"files": entries})
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the manifest as it is written now, which is the digest of a bundle written from it."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
     def to_bytes(self) -> bytes:
-        """The one way this manifest is written; its sha256 is the digest of the bundle."""
+        """The one way a manifest is written."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"

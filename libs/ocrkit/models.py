@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx
 
-from libs.ocrkit.bundle import SUFFIX, BundleInvalid, open_bundle, write_bundle
+from libs.ocrkit.bundle import SUFFIX, Bundle, BundleInvalid, open_bundle, write_bundle
 from libs.ocrkit.charset import charset_from_onnx_metadata
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.manifest import CharsetSpec, GraphSpec, Manifest, RecognizerSpec
@@ -115,10 +115,12 @@ def make_models(folder: Path) -> list[Path]:
     paths: list[Path] = []
     for base in BASES:
         path = folder / f"{base.name}{SUFFIX}"
-        graphs = _graphs_of_bundle(path, base) or _graphs_of_package(base, folder)
+        present = _opened(path)
+        graphs = _known_graphs(present, base) or _graphs_of_package(base, folder)
         manifest = _manifest(base, graphs)
-        bundle = write_bundle(path, manifest, graphs) if not _is_current(path, manifest, graphs) else open_bundle(path)
-        paths.append(bundle.path)
+        if present is None or present.digest != manifest.with_files(graphs).digest:
+            write_bundle(path, manifest, graphs)
+        paths.append(path)
     notice = "\n\n".join(base.notice for base in BASES) + "\n"
     (folder / "NOTICE.txt").write_text(notice, encoding="utf-8")
     return paths
@@ -143,26 +145,19 @@ def _manifest(base: BaseModel, graphs: dict[str, bytes]) -> Manifest:
     )
 
 
-def _is_current(path: Path, manifest: Manifest, graphs: dict[str, bytes]) -> bool:
+def _opened(path: Path) -> Bundle | None:
     try:
-        bundle = open_bundle(path)
-    except BundleInvalid:
-        return False
-    same_files = {name: hashlib.sha256(data).hexdigest() for name, data in graphs.items()} == {
-        name: entry.sha256 for name, entry in bundle.manifest.files.items()
-    }
-    return same_files and bundle.manifest.model_copy(update={"files": {}}) == manifest
-
-
-def _graphs_of_bundle(path: Path, base: BaseModel) -> dict[str, bytes] | None:
-    """The graphs of a bundle written earlier, so that a new manifest needs no network."""
-    try:
-        bundle = open_bundle(path)
-        graphs = {name: bundle.read(name) for name in (DETECTOR_FILE, RECOGNIZER_FILE)}
+        return open_bundle(path)
     except BundleInvalid:
         return None
+
+
+def _known_graphs(present: Bundle | None, base: BaseModel) -> dict[str, bytes] | None:
+    """The graphs of a bundle written earlier, if they are those of the base: a new manifest then needs no network."""
     wanted = {DETECTOR_FILE: base.detector[1], RECOGNIZER_FILE: base.recognizer[1]}
-    return graphs if all(hashlib.sha256(data).hexdigest() == wanted[name] for name, data in graphs.items()) else None
+    if present is None or {name: entry.sha256 for name, entry in present.manifest.files.items()} != wanted:
+        return None
+    return {name: present.read(name) for name in wanted}
 
 
 def _graphs_of_package(base: BaseModel, folder: Path) -> dict[str, bytes]:

@@ -53,8 +53,11 @@ class OpenVinoEngine:
             raise refused(bundle, spec.file, error) from error
 
     def _run(self, request: openvino.InferRequest, spec: GraphSpec, x_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Named, because the tensor only points into it: a temporary copy would be gone before the graph has run.
+        contiguous_B3HW = np.ascontiguousarray(x_B3HW, dtype=np.float32)
+
         def run() -> NDArray[np.float32]:
-            request.set_tensor(spec.input_name, openvino.Tensor(np.ascontiguousarray(x_B3HW), shared_memory=True))
+            request.set_tensor(spec.input_name, openvino.Tensor(contiguous_B3HW, shared_memory=True))
             # Not infer(): with one thread it swallows what a graph throws and leaves an output of wrong shape (seen with 2026.4).
             request.start_async()
             request.wait()
