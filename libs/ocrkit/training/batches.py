@@ -52,7 +52,7 @@ class BatchOrder:
         self._rows = rows
         self._steps_per_batch = steps_per_batch
         self._max_lines = max_lines
-        self._seed = seed
+        self.seed = seed
         self.epoch = 0
         self._position = 0
         self._batches = self._shuffled()
@@ -79,7 +79,7 @@ class BatchOrder:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the order stands."""
-        return {"epoch": self.epoch, "position": self._position, "seed": self._seed}
+        return {"epoch": self.epoch, "position": self._position, "seed": self.seed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a state was taken.
@@ -87,13 +87,13 @@ class BatchOrder:
         Raises:
             ValueError: the state belongs to another seed.
         """
-        if state["seed"] != self._seed:
-            raise ValueError(f"the state belongs to seed {state['seed']}, not {self._seed}")
+        if state["seed"] != self.seed:
+            raise ValueError(f"the state belongs to seed {state['seed']}, not {self.seed}")
         self.epoch, self._position = int(state["epoch"]), int(state["position"])
         self._batches = self._shuffled()
 
     def _shuffled(self) -> list[tuple[int, ...]]:
-        rng = np.random.default_rng([self._seed, self.epoch])
+        rng = np.random.default_rng([self.seed, self.epoch])
         buckets: dict[tuple[int, int], list[int]] = {}
         for index, row in enumerate(self._rows):
             buckets.setdefault((row.width_px, row.steps), []).append(index)

@@ -26,6 +26,8 @@ class LoopConfig:
         weight_decay: of AdamW, on matrices only.
         warmup_steps: over which the rate rises from zero.
         clip_norm: largest norm of the gradient.
+        feature_dropout: share of the cached features set to zero in a step, anew each time; the cache holds few views of each line.
+        feature_noise: normal noise added to the features, in units of their spread in the batch.
         average_decay: of the moving average of the weights, which is what is validated and kept.
         epochs: over all lines.
         patience: validations without a better CER after which training ends.
@@ -37,6 +39,8 @@ class LoopConfig:
     weight_decay: float = 0.01
     warmup_steps: int = 50
     clip_norm: float = 5.0
+    feature_dropout: float = 0.2
+    feature_noise: float = 0.0
     average_decay: float = 0.998
     epochs: int = 8
     patience: int = 4
@@ -132,7 +136,7 @@ class TrainingLoop:
         saved_at = time.monotonic()
         while self.step < self.total_steps and self._validations_since_best < self._config.patience:
             batch = self._lines.batch(self._order.next())
-            logits_BTC = self._forward(batch.features)
+            logits_BTC = self._forward(self._roughen(batch.features))
             loss = ctc_loss(logits_BTC, batch.labels)
             loss_value = require_finite(loss, step=self.step)
             self._optimizer.zero_grad(set_to_none=True)
@@ -149,6 +153,17 @@ class TrainingLoop:
                 self._checkpoints.save(self.step, self.state_dict())
                 saved_at = time.monotonic()
             yield StepReport(self.step, self.total_steps, self._order.epoch, loss_value, len(batch.labels), validation)
+
+    def _roughen(self, features_BC1T: Tensor) -> Tensor:
+        """Dropout and noise drawn by seed and step alone, so that they need no state of their own."""
+        dropout, noise = self._config.feature_dropout, self._config.feature_noise
+        generator = torch.Generator().manual_seed((self._order.seed << 32) + self.step)
+        if noise > 0:
+            features_BC1T = features_BC1T + noise * features_BC1T.std() * torch.randn(features_BC1T.shape, generator=generator)
+        if dropout > 0:
+            kept = torch.rand(features_BC1T.shape, generator=generator) >= dropout
+            features_BC1T = features_BC1T * kept / (1 - dropout)
+        return features_BC1T
 
     def load_best(self) -> None:
         """Put the best averaged weights into the module."""
