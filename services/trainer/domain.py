@@ -312,7 +312,7 @@ class Task:
 
     def _nothing_to_do(self, node_id: NodeId) -> str:
         if node_id is NodeId.TRAIN_DETECTOR:
-            return "This version of Inkwright keeps the base's detector; only the recognizer is trained."
+            return "This version keeps the base's detector; its box settings are fitted to the labels in train-recognizer."
         if node_id is NodeId.BUILD_ENGINE and self.order.gpu_type == CPU:
             return "No GPU type was asked for: CPU engines need no build."
         return ""

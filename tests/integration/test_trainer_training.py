@@ -25,7 +25,7 @@ METRICS = {"loss", "line_accuracy", "cer", "hmean_exact", "hmean_folded", "detec
 async def scene(tmp_path: Path) -> AsyncIterator[Stage]:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "ppocrv6-small.inkbundle").symlink_to(models_dir() / "ppocrv6-small.inkbundle")
-    pages = [draw_page(number) for number in range(6)] + [draw_page(6, labeled=False)]
+    pages = [draw_page(number) for number in range(4)] + [draw_page(4, labeled=False)]
     async with stage(tmp_path, pages, models=tmp_path / "models") as scene:
         yield scene
 
@@ -130,23 +130,17 @@ async def test_terminate_in_the_middle_of_training_takes_less_than_five_seconds(
 
 
 @pytest.mark.parametrize(
-    ("module", "forbidden"),
+    ("modules", "forbidden"),
     [
-        ("services.trainer.main", "torch"),
-        ("services.trainer.nodes.snapshot", "torch"),
-        ("services.trainer.nodes.preflight", "torch"),
-        ("services.trainer.nodes.split", "torch"),
-        ("services.trainer.nodes.train_recognizer", "grpc"),
-        ("services.trainer.nodes.package", "grpc"),
-        ("services.trainer.nodes.evaluate", "grpc"),
-        ("services.trainer.nodes.gate", "grpc"),
-        ("services.trainer.node_main", "grpc"),
-        ("services.trainer.node_main", "torch"),
+        (("main", "node_main", "nodes.snapshot", "nodes.preflight", "nodes.split"), "torch"),
+        (("node_main", "nodes.train_recognizer", "nodes.package", "nodes.evaluate", "nodes.gate"), "grpc"),
     ],
+    ids=["no torch beside gRPC", "no gRPC beside torch"],
 )
-async def test_torch_and_grpc_never_meet_in_one_process(module: str, forbidden: str) -> None:
-    code = f"import {module}, sys; sys.exit('{forbidden}' in sys.modules)"
-    child = await Child.start([sys.executable, "-c", code], name=module, log_line=lambda _line: None)
+async def test_torch_and_grpc_never_meet_in_one_process(modules: tuple[str, ...], forbidden: str) -> None:
+    imports = ", ".join(f"services.trainer.{module}" for module in modules)
+    code = f"import sys, {imports}; sys.exit('{forbidden}' in sys.modules)"
+    child = await Child.start([sys.executable, "-c", code], name=forbidden, log_line=lambda _line: None)
     async for _ in child.events():
         pass
     assert (await child.wait()).ok

@@ -52,20 +52,20 @@ class DrawnPage:
         return f"im-{hashlib.sha256(self.key.encode()).hexdigest()[:10]}"
 
 
-def draw_page(number: int, *, num_lines: int = 4, labeled: bool = True) -> DrawnPage:
+def draw_page(number: int, *, num_lines: int = 3, labeled: bool = True) -> DrawnPage:
     """A small receipt; equal numbers give equal bytes, different ones look different."""
-    width, height = 320, 40 + 44 * num_lines
+    width, height = 200, 30 + 26 * num_lines
     image = Image.new("RGB", (width, height), (235 - 7 * (number % 9), 240, 238))
     draw = ImageDraw.Draw(image)
     # A dark field at a place of its own keeps drawn pages from being near-duplicates.
     column, row = number % 5, number // 5 % 5
-    draw.rectangle((width - 70 + 12 * column, row * height // 5, width - 60 + 12 * column, (row + 1) * height // 5), fill=(40, 40, 60))
+    draw.rectangle((width - 40 + 7 * column, row * height // 5, width - 34 + 7 * column, (row + 1) * height // 5), fill=(40, 40, 60))
     boxes: list[dataset_pb2.LabelBox] = []
     for line in range(num_lines):
         text = f"{WORDS[(number * 3 + line) % len(WORDS)]} {number * 17 + line}"
-        left, top = 16 + 5 * ((number + line) % 4), 20 + 44 * line
-        draw.text((left, top), text, font=ImageFont.load_default(24), fill=(20, 20, 20))
-        x0, y0, x1, y1 = draw.textbbox((left, top), text, font=ImageFont.load_default(24))
+        left, top = 8 + 3 * ((number + line) % 4), 12 + 26 * line
+        draw.text((left, top), text, font=ImageFont.load_default(16), fill=(20, 20, 20))
+        x0, y0, x1, y1 = draw.textbbox((left, top), text, font=ImageFont.load_default(16))
         corners = ((x0 - 2, y0 - 2), (x1 + 2, y0 - 2), (x1 + 2, y1 + 2), (x0 - 2, y1 + 2))
         quad = geometry_pb2.Quad(points=[geometry_pb2.Point(x=x, y=y) for x, y in corners])
         boxes.append(dataset_pb2.LabelBox(box_id=str(line), quad=quad, text=text))
@@ -189,6 +189,9 @@ async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncI
             trainer_address="127.0.0.1:0",
             dataset_address=server.address,
             trainer_lease_seconds=2.0,
+            trainer_max_training_seconds=3.0,
+            # With one thread a busy machine costs its share of time, with two the threads wait for each other as well.
+            trainer_threads=1,
             log_level="warning",
         )
         try:

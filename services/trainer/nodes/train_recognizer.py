@@ -21,8 +21,8 @@ STAGES = {
     "train": "Training",
     "write": "Writing the weights",
 }
-FIXED_SECONDS = 60.0
-SECONDS_A_LINE = 0.066
+FIXED_SECONDS = 90.0
+SECONDS_A_LINE = 0.06
 """On 2 cores, features of a line and its share of the epochs."""
 
 

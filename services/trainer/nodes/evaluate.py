@@ -1,0 +1,62 @@
+"""``evaluate``: the packaged bundle and its base on the validation pages, through the engines that run here."""
+
+from collections.abc import Callable
+
+from libs.ocrkit.bundle import open_bundle
+from libs.ocrkit.evaluate import EvaluationReport, evaluate_bundle
+from services.trainer.nodes.measured import agreement, metrics_of, report_to_json
+from services.trainer.nodes.pages import split_pages
+from services.trainer.nodes.report import Report
+from services.trainer.nodes.spec import NodeSpec, read_json, write_json
+
+MAX_COMPARED_PAGES = 10
+"""On so many pages the second engine is asked too: enough to see that the engines agree, without paying for all of it twice."""
+
+
+def run(spec: NodeSpec, report: Report) -> None:
+    """Measure; hands on the measures and, line by line, what was read.
+
+    Raises:
+        BundleInvalid, ForwardFailed: an engine refuses the bundle or fails on a page.
+    """
+    _, pages = split_pages(spec)
+    bundle, base = open_bundle(spec.bundle_file), open_bundle(spec.base_bundle)
+    training = read_json(spec.training_file)
+
+    def share(begin: float, end: float, message: str) -> Callable[[float], None]:
+        return lambda part: report.progress(begin + (end - begin) * part, message)
+
+    trained = evaluate_bundle(
+        bundle, pages, engine="openvino", num_threads=spec.num_threads, progress=share(0.0, 0.4, "Reading with the trained model")
+    )
+    before = evaluate_bundle(
+        base, pages, engine="openvino", num_threads=spec.num_threads, progress=share(0.4, 0.8, "Reading with the base")
+    )
+    other = evaluate_bundle(
+        bundle,
+        pages[:MAX_COMPARED_PAGES],
+        engine="onnxruntime",
+        num_threads=spec.num_threads,
+        progress=share(0.8, 1.0, "Reading with the other engine"),
+    )
+    alike, compared = agreement(trained, other)
+    metrics = metrics_of(trained, loss=training["validation"]["loss"])
+    base_metrics = metrics_of(before, loss=training["base_validation"]["loss"])
+    _tell(trained, metrics, base_metrics, report)
+    report.log(f"{trained.engine} and {other.engine} read {alike} of {compared} lines alike")
+    report.info(num_validation_lines=len(trained.lines), engine=trained.engine, lines_alike=f"{alike} of {compared}")
+    reports = {"trained": report_to_json(trained), "base": report_to_json(before)}
+    parity = {"engines": [trained.engine, other.engine], "alike": alike, "compared": compared}
+    write_json(spec.evaluation_file, {"metrics": metrics, "base_metrics": base_metrics, "parity": parity, "reports": reports})
+
+
+def _tell(trained: EvaluationReport, metrics: dict[str, float], base_metrics: dict[str, float], report: Report) -> None:
+    for name, value in metrics.items():
+        report.log(f"{name}: {value:.4f}, the base {base_metrics[name]:.4f}")
+    report.info(
+        **{name: f"{value:.4f}" for name, value in metrics.items()},
+        **{f"base_{name}": f"{value:.4f}" for name, value in base_metrics.items()},
+    )
+    report.progress(1.0, "", **metrics)
+    for page in trained.unread_pages:
+        report.log(f"{page} could not be read", level="warning")
