@@ -22,7 +22,7 @@ from libs.runtime.errors import Fault
 
 __all__ = ["DetectedLines", "detect_lines", "jittered_copies"]
 
-_MAX_PROBED_PAGES = 24
+_MAX_PROBED_PAGES = 16
 
 
 @dataclass(frozen=True)
