@@ -60,7 +60,7 @@ class Made:
         return cls(facts, evaluation["metrics"], evaluation["base_metrics"], gate)
 
 
-async def begin_node(deps: Deps, task_name: str, node_id: str, *, first_delivery: bool) -> Hold | None:
+async def begin_node(deps: Deps, task_name: str, node_id: NodeId, *, first_delivery: bool) -> Hold | None:
     """Begin a try.
 
     Args:
@@ -77,24 +77,24 @@ async def begin_node(deps: Deps, task_name: str, node_id: str, *, first_delivery
             return None
         if task.state is TaskState.TERMINATING:
             # The worker that should have ended it vanished.
-            await put_task(w, task.stopped(NodeId(node_id), at=w.now), before=task)
+            await put_task(w, task.stopped(node_id, at=w.now), before=task)
             await w.commit()
             return None
-        node = task.node(NodeId(node_id))
+        node = task.node(node_id)
         runnable = node.state is NodeState.QUEUED or (node.state is NodeState.RUNNING and not first_delivery)
         if task.has_ended or not runnable:
             return None
-        begun = task.begin(node.node_id, at=w.now)
+        begun = task.begin(node_id, at=w.now)
         await put_task(w, begun, before=task)
         if begun.has_ended:
             await w.logs.append(begun, node_id, [("error", begun.error_message)], at=w.now)
             await w.commit()
             return None
         if node.attempt:
-            await w.logs.append(begun, node_id, [("warning", f"Try {begun.node(node.node_id).attempt} begins")], at=w.now)
+            await w.logs.append(begun, node_id, [("warning", f"Try {begun.node(node_id).attempt} begins")], at=w.now)
         base = await w.models.get(begun.order.base)
         await w.commit()
-    return Hold(begun, node.node_id, begun.node(node.node_id).attempt, base.bundle_digest)
+    return Hold(begun, node_id, begun.node(node_id).attempt, base.bundle_digest)
 
 
 async def is_held(deps: Deps, hold: Hold) -> bool:

@@ -67,9 +67,15 @@ class NodeWorker:
                 await asyncio.sleep(PULL_SECONDS)
 
     async def _take(self, job: Job[trainer_events_pb2.NodeJob], stopping: asyncio.Event) -> None:
+        try:
+            node_id = NodeId(job.order.node_id)
+        except ValueError as error:
+            # Queued by another version of this program.
+            await job.dead(repr(error))
+            return
         async with job.held():
             try:
-                hold = await begin_node(self._deps, job.order.task, job.order.node_id, first_delivery=job.num_tries == 1)
+                hold = await begin_node(self._deps, job.order.task, node_id, first_delivery=job.num_tries == 1)
                 if hold is not None:
                     await NodeRun(self._deps, hold).run(stopping)
             except Exception as error:
