@@ -37,13 +37,13 @@ class Difficulty:
     form_width: Range = (0.84, 0.96)
     tilt_deg: Range = (0, 20)
     roll_deg: Range = (0, 8)
-    defocus_sigma_px: Range = (0.5, 1.5)
-    motion_px: Range = (0, 4)
-    noise_levels: Range = (2, 8)
+    defocus_sigma_px: Range = (0.5, 1.2)
+    motion_px: Range = (0, 3)
+    noise_levels: Range = (2, 7)
     light_drop: Range = (0.1, 0.5)
     shadow_depth: Range = (0.15, 0.45)
     shadow_chance: float = 0.5
-    ink_strength: Range = (0.55, 1.0)
+    ink_strength: Range = (0.65, 1.0)
     text_scale: Range = (0.9, 1.1)
     jpeg_quality: Range = (55, 88)
     form_share: float = 0.5
