@@ -100,16 +100,17 @@ def test_detected_box_takes_the_text_it_covers() -> None:
         quad_from_box(398, 0, 442, 20),
         quad_from_box(500, 0, 540, 20),
         quad_from_box(200, -30, 240, 60),
+        quad_from_box(230, 0, 270, 20),
     ]
     lines, held = label_detections(detected, truth)
-    assert [line.text for line in lines] == [f"TOTAL{COLUMN_BREAK}9.80", "CASH"]
+    assert [line.text for line in lines] == [f"TOTAL{COLUMN_BREAK}9.80", "CASH", ""]
     assert held == {
         Coverage.ROW: 1,
         Coverage.ONE: 1,
         Coverage.SEVERAL_ROWS: 1,
         Coverage.UNREADABLE: 1,
         Coverage.NOTHING: 1,
-        Coverage.PART: 1,
+        Coverage.PART: 2,
     }
 
 

@@ -32,9 +32,11 @@ def boxes_from_prob_map(prob_HW: NDArray[np.float32], params: DetectorParams) ->
     smallest rectangle by this distance on each side is what offsetting it with round corners and boxing it again would give.
     """
     mask_HW = (prob_HW > params.threshold).astype(np.uint8)
-    contours, _ = cv2.findContours(mask_HW, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    # Outer edges only: the edge of a hole in a piece of text is no second piece.
+    contours, hierarchy = cv2.findContours(mask_HW, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outer = [contour for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True) if parent < 0] if contours else []
     found: list[ScoredQuad] = []
-    for contour in contours:
+    for contour in outer:
         center, (width, height), angle = cv2.minAreaRect(contour)
         # A contour runs through pixel centres: the text is half a pixel larger on each side.
         width, height = width + 1, height + 1

@@ -53,7 +53,7 @@ class LineSample:
     Args:
         image: file of its page.
         quad: where it stands.
-        text: what it says, white space folded.
+        text: what it says, white space folded; empty where nothing should be read.
         copy: 0 for the labelled box itself, above for a jittered copy or a box of the detector.
         distort: whether the pixels of this copy are changed as well.
     """

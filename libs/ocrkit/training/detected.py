@@ -1,7 +1,8 @@
 """Boxes of the detector as samples: what the reader will be given in use, labelled by the truth they cover.
 
 A box of the detector often holds two labelled pieces of one row. Its text is then both, with a column break between
-them, so that the recognizer learns where to cut.
+them, so that the recognizer learns where to cut. A box far from every label holds what nobody wants read: its text is
+empty, so that the recognizer learns to say nothing there.
 """
 
 from collections import Counter
@@ -26,6 +27,7 @@ __all__ = ["Coverage", "LabelledQuad", "label_detections"]
 
 _MIN_IOU = 0.5
 _MIN_COVERED = 0.5
+_MAX_TOUCHED = 0.1
 
 
 class Coverage(StrEnum):
@@ -55,7 +57,8 @@ def label_detections(detected: Sequence[Quad], truth: Sequence[TextBox]) -> tupl
         truth: all labelled boxes of the page.
 
     Returns:
-        Boxes that hold exactly one labelled text (IoU of at least 0.5) or several of one row, and how many boxes held what.
+        Boxes that hold exactly one labelled text (IoU of at least 0.5), several of one row or none at all, and how many boxes held
+        what.
     """
     counts: Counter[Coverage] = Counter()
     found: list[LabelledQuad] = []
@@ -66,8 +69,11 @@ def label_detections(detected: Sequence[Quad], truth: Sequence[TextBox]) -> tupl
         near = tree.query(polygon).tolist()
         inside = [index for index in near if polygon.intersection(polygons[index]).area > _MIN_COVERED * polygons[index].area]
         coverage, text = _judge(quad, polygon, [truth[index] for index in inside], [polygons[index] for index in inside])
+        touched = sum(polygon.intersection(polygons[index]).area for index in near)
+        if coverage is Coverage.NOTHING and touched > _MAX_TOUCHED * polygon.area:
+            coverage = Coverage.PART
         counts[coverage] += 1
-        if text:
+        if coverage in (Coverage.ONE, Coverage.ROW, Coverage.NOTHING):
             found.append(LabelledQuad(quad, text))
     return found, counts
 

@@ -14,6 +14,8 @@ from libs.runtime.errors import InvalidInput
 
 __all__ = ["LossNotFinite", "ctc_loss", "require_finite"]
 
+_STEPS_PER_CHARACTER = 4
+
 
 class LossNotFinite(InvalidInput):
     """The loss became infinite or not a number; no step was made with it."""
@@ -24,6 +26,8 @@ class LossNotFinite(InvalidInput):
 def ctc_loss(logits_BTC: Tensor, labels: Sequence[Sequence[int]]) -> Tensor:
     """Mean over the batch of each line's negative log-likelihood divided by its number of characters.
 
+    A line without characters counts as if it had one for each four steps, about what a line of text of its width has.
+
     Args:
         logits_BTC: float32, before softmax. All steps count: the reader sees the filled-up right end as well.
         labels: classes of each line, none of them blank, each feasible within T.
@@ -33,7 +37,9 @@ def ctc_loss(logits_BTC: Tensor, labels: Sequence[Sequence[int]]) -> Tensor:
     lengths = torch.tensor([len(line) for line in labels], dtype=torch.int64)
     flat = torch.tensor([label for line in labels for label in line], dtype=torch.int64)
     steps = torch.full((num_lines,), num_steps, dtype=torch.int64)
-    return functional.ctc_loss(log_probs_TBC, flat, steps, lengths, blank=BLANK, reduction="mean")
+    losses_B = functional.ctc_loss(log_probs_TBC, flat, steps, lengths, blank=BLANK, reduction="none")
+    weights_B = torch.where(lengths > 0, lengths, max(1, num_steps // _STEPS_PER_CHARACTER))
+    return (losses_B / weights_B).mean()
 
 
 def require_finite(loss: Tensor, *, step: int) -> float:

@@ -37,8 +37,8 @@ __all__ = ["train_recognizer"]
 
 _STEPS_PER_BATCH = 48 * 40
 _MAX_LINES_PER_BATCH = 64
-_LINES_WITH_COPIES = 3000
-_LINES_SEEN = 160_000
+_LINES_WITH_COPIES = 1500
+_LINES_SEEN = 20_000
 _PARITY_LINES = 8
 _LEAST_SHARE_OF_LOOP = 0.3
 
@@ -200,11 +200,11 @@ def _together(*counters: Counter[Rejection]) -> dict[str, int]:
 
 
 def _num_copies(num_lines: int) -> int:
-    return max(0, min(5, _LINES_WITH_COPIES // num_lines))
+    return min(5, _LINES_WITH_COPIES // num_lines)
 
 
 def _num_epochs(num_rows: int) -> int:
-    return max(4, min(40, _LINES_SEEN // num_rows))
+    return max(5, min(40, _LINES_SEEN // num_rows))
 
 
 def _cache_name(base: Bundle, rec_onnx: bytes) -> str:

@@ -103,7 +103,15 @@ def detect_lines(
                     coverage.update(held)
     finally:
         engine.close()
-    return DetectedLines(tuple(samples[True]), tuple(samples[False]), chosen, coverage, num_unread)
+    return DetectedLines(_few_empty(samples[True], seed), tuple(samples[False]), chosen, coverage, num_unread)
+
+
+def _few_empty(samples: Sequence[LineSample], seed: int) -> tuple[LineSample, ...]:
+    """At most half as many boxes without text as with: pages where little is labelled must not teach silence."""
+    empty = [index for index, sample in enumerate(samples) if not sample.text]
+    allowed = (len(samples) - len(empty)) // 2
+    dropped = set(np.random.default_rng(seed).permutation(np.array(empty, dtype=np.int64))[allowed:].tolist())
+    return tuple(sample for index, sample in enumerate(samples) if index not in dropped)
 
 
 def _as_bytes(prob_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
