@@ -64,7 +64,8 @@ def environment(settings: EmbeddedSettings) -> dict[str, str]:
         "log_format": "json",
         "grace_seconds": settings.grace_seconds,
     }
-    return {f"INKWRIGHT_{key.upper()}": str(value) for key, value in told.items()}
+    # Children are exec'd, so gRPC's fork handlers have nothing to do but write a line for each.
+    return {f"INKWRIGHT_{key.upper()}": str(value) for key, value in told.items()} | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 
 
 def _service(name: str, address: str) -> Process:

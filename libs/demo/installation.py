@@ -12,6 +12,7 @@ from pathlib import Path
 
 from libs.client.inkwright import Inkwright
 from libs.client.rest import RestClient
+from libs.runtime.child import tied_to_this_process
 
 START_SECONDS = 120
 STOP_SECONDS = 40
@@ -55,7 +56,7 @@ def installation(home: Path, root: Path, *, env: Mapping[str, str] | None = None
         "INKWRIGHT_NATS_URL": "nats://127.0.0.1:0",
     }
     inherited = {name: value for name, value in os.environ.items() if name != "INKWRIGHT_TOKEN"}
-    command = [sys.executable, "-m", "deploy.embedded"]
+    command = tied_to_this_process([sys.executable, "-m", "deploy.embedded"])
     supervisor = subprocess.Popen(command, env=inherited | own | dict(env or {}), stdout=subprocess.PIPE, text=True)
     try:
         said = _announcement(supervisor, home)

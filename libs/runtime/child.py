@@ -45,6 +45,11 @@ class Exit:
         return f"killed by {self.signal_name}" if self.signal_name else f"exit code {self.code}"
 
 
+def tied_to_this_process(argv: Sequence[str]) -> list[str]:
+    """The command line that runs ``argv`` so that it cannot outlive the calling process."""
+    return [sys.executable, "-I", "-S", _LIFELINE, str(os.getpid()), "--", *argv]
+
+
 class Child:
     """A running child, leader of its own process group. Made by ``start``.
 
@@ -95,7 +100,7 @@ class Child:
         transport, protocol = await loop.subprocess_exec(
             lambda: _Protocol(limit=MAX_LINE_BYTES, loop=loop),
             # -I -S: no site packages, no folder of ours on the path. The launcher needs only the standard library.
-            *[sys.executable, "-I", "-S", _LIFELINE, str(os.getpid()), "--", *argv],
+            *tied_to_this_process(argv),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
