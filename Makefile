@@ -12,19 +12,23 @@ SOURCES := libs services gateway deploy tests protos/build.py
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-setup: .venv/.ready protos/gen/.ready ## install everything into .venv and generate the protos
+setup: .venv/.ready ## install everything into .venv and generate the protos
 
-.venv/.ready: requirements.txt pyproject.toml
+.venv/.packages: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Inkwright needs Python 3.11 or newer: make setup PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --upgrade pip setuptools wheel
 	$(BIN)/pip install -q $(TORCH)
 	$(BIN)/pip install -q -r requirements.txt
-	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
-protos/gen/.ready: .venv/.ready $(PROTO_FILES) protos/build.py
+protos/gen/.ready: .venv/.packages $(PROTO_FILES) protos/build.py
 	$(BIN)/python protos/build.py generate
+	touch $@
+
+# After the generated code: an editable installation knows the packages that exist when it is made.
+.venv/.ready: .venv/.packages protos/gen/.ready pyproject.toml
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 protos: setup ## generate protos/gen and protos/api.txtpb after an edit

@@ -60,8 +60,8 @@ POOLS: dict[Part, WordPool] = {
             "Gar",
             "Hol",
             "Jör",
-            "Kes",
-            "Lam",
+            "Kär",
+            "Lüt",
             "Mor",
             "Nys",
             "Pel",
@@ -76,7 +76,7 @@ POOLS: dict[Part, WordPool] = {
         firm_heads=("Alto", "Bore", "Cal", "Dyna", "Ever", "Ferro", "Gale", "Helio", "Iso", "Kino", "Luma", "Meri"),
         firm_tails=("via", "dyne", "craft", "port", "nova", "press", "form", "wave"),
         streets=_words("Alder Birch Castle Dyer Elm Foundry Granary Harbour Ivy Juniper Kiln Linden Market Nettle"),
-        towns=_words("Arnholt Belmara Corvey Dunvale Estrada Falkirch Gravena Hövelstadt Ilmora Jessen Kalvik Lorient"),
+        towns=_words("Arnholt Belmara Corvey Dunvale Estrada Fährlach Gravena Hövelstadt Ilmora Jessen Künzau Lorient"),
     ),
     "heldout": WordPool(
         given_names=_words(
@@ -136,7 +136,7 @@ _PHONES = (
 _POSTCODES = ("#####", "####", "@@# #@@", "@-####")
 _DOMAINS = ("com", "net", "co", "eu", "org")
 _CODE_LETTERS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
-_CODES = ("@@-####-@", "@##O0#-##", "####/@@-##", "@@@ ###.###", "#@#-####@", "@0#-####")
+_CODES = ("@@-####-@", "@##-0#-##", "####/@@-##", "@@@ ###.###", "#@#-####@", "@0#-####")
 _CURRENCIES = ("€ {}", "{} €", "£{}", "RM {}", "$ {}", "CHF {}")
 
 
@@ -217,7 +217,7 @@ class Registry:
         return self.pick(_CURRENCIES).format(self._filled(self.pick(("^#.##", "^##.##", "^,###.##"))))
 
     def code(self) -> str:
-        """A reference in capitals and digits; the letter O and the digit 0 both occur."""
+        """A reference in capitals and digits, grouped as one of several offices does."""
         return self._filled(self.pick(_CODES))
 
     def serial(self, num_digits: int) -> str:
