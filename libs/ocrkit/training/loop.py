@@ -23,7 +23,6 @@ class LoopConfig:
 
     Args:
         learning_rate: at its highest, after the warm-up; it then falls along a half cosine to a hundredth.
-        weight_decay: of AdamW, on matrices only.
         warmup_steps: over which the rate rises from zero.
         clip_norm: largest norm of the gradient.
         feature_dropout: share of the cached features set to zero in a step, anew each time; the cache holds few views of each line.
@@ -35,8 +34,7 @@ class LoopConfig:
         max_seconds: of the loop; the fall of the rate is moved forward to end in time.
     """
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
+    learning_rate: float = 5e-4
     warmup_steps: int = 50
     clip_norm: float = 5.0
     feature_dropout: float = 0.2
@@ -110,10 +108,7 @@ class TrainingLoop:
         self._validate = validate
         self._config = config
         self._checkpoints = checkpoints
-        matrices = [weight for weight in weights.values() if weight.dim() > 1]
-        others = [weight for weight in weights.values() if weight.dim() <= 1]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        self._optimizer = torch.optim.AdamW(weights.values(), lr=config.learning_rate, weight_decay=0.0)
         self._average = WeightAverage(weights, decay=config.average_decay)
         self.step = 0
         self._planned_steps = config.epochs * order.num_batches
