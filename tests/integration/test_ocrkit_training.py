@@ -126,7 +126,7 @@ def spec(tmp_path: Path) -> RecognizerTrainingSpec:
         validation=pages[-1:],
         work_dir=tmp_path / "work",
         num_threads=2,
-        epochs=12,
+        epochs=30,
         num_copies=1,
     )
 

@@ -23,7 +23,7 @@ class LoopConfig:
 
     Args:
         learning_rate: at its highest, after the warm-up; it then falls along a half cosine to a hundredth.
-        warmup_steps: over which the rate rises from zero.
+        warmup_steps: over which the rate rises from zero; at most a tenth of the training.
         clip_norm: largest norm of the gradient.
         feature_dropout: share of the cached features set to zero in a step, anew each time; the cache holds few views of each line.
         feature_noise: normal noise added to the features, in units of their spread in the batch.
@@ -210,7 +210,7 @@ class TrainingLoop:
 
     def _set_rate(self) -> None:
         config = self._config
-        warm = min(1.0, (self.step + 1) / max(1, config.warmup_steps))
+        warm = min(1.0, (self.step + 1) / max(1, min(config.warmup_steps, self._planned_steps // 10)))
         fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / max(1, self.total_steps))))
         for group in self._optimizer.param_groups:
             group["lr"] = config.learning_rate * warm * fall
