@@ -53,7 +53,8 @@ check: setup ## lint, types, walls between packages, protos, migrations
 	$(BIN)/python -m libs.runtime.migrations check dataset labeling trainer inference
 
 test: models ## unit, contract, integration and one end-to-end path
-	$(BIN)/python -m pytest -q tests/unit tests/contract tests/integration tests/e2e
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/contract tests/integration
+	$(BIN)/python -m pytest -q tests/e2e
 
 full: check test demo ## everything, slow tiers and benchmarks included; figures go to tests/bench/results
 	$(BIN)/python -m tests.bench

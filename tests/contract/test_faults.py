@@ -44,8 +44,8 @@ TABLE = {
 class PageTorn(errors.Conflict):
     """A leaf with a constructor of its own, as services write them."""
 
-    # No service has a Conflict of this reason: which of two leaves comes back would depend on what was imported.
-    reason = "ENGINE_NOT_OFFERED"
+    # No other leaf has this reason: which of two comes back would depend on what was imported.
+    reason = "ERROR_REASON_UNSPECIFIED"
 
     def __init__(self, page: int) -> None:
         super().__init__(f"Page {page} is torn; scan it again.", page=page)

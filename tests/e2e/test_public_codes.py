@@ -76,6 +76,7 @@ def test_2001_for_an_instance_killed_with_the_request_in_flight(inkwright: Insta
 def test_2002_when_the_instances_are_down(inkwright: Installation, image: bytes) -> None:
     done = inkwright.inkctl("deploy", "stop", "codes")
     assert done.returncode == 0, done.stderr
+    wait_for(lambda: predict(inkwright, "codes", image).status_code != 200, seconds=10)
     answer = predict(inkwright, "codes", image)
     assert (answer.status_code, answer.json()["errorCode"], answer.json()["errorMsg"]) == (503, 2002, "GET_INSTANCE_ERROR")
     assert int(answer.headers["Retry-After"]) > 0

@@ -154,11 +154,16 @@ def settle(client: Inkwright, name: str, as_json: bool, *, wait: bool) -> None:
     if wait:
         with progress_bar(counted=False) as bar:
             line = bar.add_task(f"deployment {name}", total=None)
-            for deployment in client.watch(lambda: client.get_deployment(name), until=lambda d: d.state in SETTLED):
+            for deployment in client.watch(lambda: client.get_deployment(name), until=settled):
                 bar.update(line, description=f"{name}: {deployment.message or deployment.reason}")
     show(client, deployment, as_json)
     if deployment.state == Deployment.FAILED:
         fail(f"{name} failed: {deployment.message}", Exit.ENDED_OTHERWISE, reason=deployment.reason)
+
+
+def settled(deployment: deployment_pb2.Deployment) -> bool:
+    """Whether nothing is under way any more; a stopped deployment's last instances may still be finishing their requests."""
+    return deployment.state in SETTLED and not (deployment.state == Deployment.STOPPED and deployment.instances)
 
 
 def show(client: Inkwright, deployment: deployment_pb2.Deployment, as_json: bool) -> None:
