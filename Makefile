@@ -60,7 +60,7 @@ full: check test demo ## everything, slow tiers and benchmarks included; figures
 	$(BIN)/python -m tests.bench
 
 pins: setup ## compile requirements.txt from pyproject.toml again
-	$(BIN)/pip-compile -q --extra dev --strip-extras --no-emit-find-links --no-emit-index-url --unsafe-package torch -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile -q --extra dev --strip-extras --no-emit-find-links --no-emit-index-url --unsafe-package torch --unsafe-package inkwright -o requirements.txt pyproject.toml
 
 clean: ## remove everything that was built or fetched; state under INKWRIGHT_HOME stays
 	rm -rf .venv protos/gen models build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
