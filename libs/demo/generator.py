@@ -7,7 +7,10 @@ Image ``index`` depends on part, seed and index alone: a larger set begins with 
 
 import argparse
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -26,6 +29,9 @@ MAX_BYTES = 300_000
 
 _OVERSAMPLING = 1.25
 """The sheet is drawn this much finer than it is photographed."""
+
+_MIN_IMAGES_FOR_PROCESSES = 16
+"""Fewer are written before other processes have started."""
 
 _DEFAULT = Difficulty()
 
@@ -77,7 +83,13 @@ def generate(
     if not 0 <= num_unlabeled <= num_images:
         raise ValueError(f"num_unlabeled must be 0 to {num_images}, not {num_unlabeled}")
     out_dir.mkdir(parents=True, exist_ok=True)
-    images = [_write(out_dir, index, num_images - num_unlabeled, seed, part, difficulty) for index in range(num_images)]
+    write = partial(_write, out_dir, num_labelled=num_images - num_unlabeled, seed=seed, part=part, difficulty=difficulty)
+    if num_images < _MIN_IMAGES_FOR_PROCESSES:
+        images = [write(index) for index in range(num_images)]
+    else:
+        # Spawned, not forked: the caller may hold threads.
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            images = list(pool.map(write, range(num_images), chunksize=4))
     if truth_dir is not None:
         truth_dir.mkdir(parents=True, exist_ok=True)
         truth = {image.path.name: [{"text": box.text, "quad": box.quad.tolist()} for box in image.boxes] for image in images}

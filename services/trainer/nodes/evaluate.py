@@ -9,7 +9,7 @@ from services.trainer.nodes.pages import split_pages
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, read_json, write_json
 
-MAX_COMPARED_PAGES = 10
+MAX_COMPARED_PAGES = 4
 """On so many pages the second engine is asked too: enough to see that the engines agree, without paying for all of it twice."""
 
 
