@@ -34,7 +34,7 @@ class LoopConfig:
         max_seconds: of the loop; the fall of the rate is moved forward to end in time.
     """
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     warmup_steps: int = 50
     clip_norm: float = 5.0
     feature_dropout: float = 0.2
