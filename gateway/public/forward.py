@@ -40,7 +40,8 @@ class Forwarder:
             Fault: what the instance raised.
         """
         refusal: Fault = NoReadyInstance(
-            f"No instance of {deployment_id!r} is ready; look at its state and start it if it is stopped.", deployment=deployment_id
+            f"No instance of {deployment_id!r} is ready; look at its state, wait while it starts, or start it if it is stopped.",
+            deployment=deployment_id,
         )
         tried: set[Instance] = set()
         while (instance := self._table.pick(deployment_id, tried)) is not None:

@@ -77,8 +77,13 @@ def short(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
-def progress_bar(*, counted: bool = True) -> Progress:
+def counted(number: int, one: str, several: str = "") -> str:
+    """``1 page``, ``2 pages``; the plural is the singular with an s unless it is given."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def progress_bar(*, known: bool = True) -> Progress:
     """A progress bar on stderr, so that stdout stays the answer's; it shows only on a terminal."""
-    amount = MofNCompleteColumn() if counted else TaskProgressColumn()
+    amount = MofNCompleteColumn() if known else TaskProgressColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
     return Progress(*columns, console=errors, disable=not sys.stderr.isatty())

@@ -57,7 +57,7 @@ class RestClient:
     """
 
     def __init__(self, url: str, token: str, *, timeout_seconds: float = 60.0) -> None:
-        self.url = url.rstrip("/")
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
         self._http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout_seconds)
 
     def close(self) -> None:

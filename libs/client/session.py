@@ -22,7 +22,7 @@ def inkwright(context: typer.Context) -> Inkwright:
     options = context.ensure_object(dict)
     token = options["token"] or default_token()
     if not token:
-        fail("no token: set INKWRIGHT_TOKEN to the one that `make run` prints.", Exit.USAGE)
+        fail("no token: set INKWRIGHT_TOKEN to the one that `make run` prints, or INKWRIGHT_HOME to its folder.", Exit.USAGE)
     client = Inkwright(RestClient(options["url"], token), project=options["project"])
     context.call_on_close(client.rest.close)
     return client

@@ -80,7 +80,7 @@ def judge(
         else:
             notes.append(f"It reads about as well as {other_name}: the character error rate changes by {interval}.")
         if len(pairs) < rules.min_lines:
-            notes.append(f"Only {len(pairs)} lines were compared; label more pages to be sure.")
+            notes.append(f"Few lines were compared ({len(pairs)}); label more pages to be sure.")
     lost = sorted(other.retained_characters - candidate.retained_characters)
     if lost:
         blocks.append(f"It can no longer write characters that {other_name} can: {' '.join(lost)}.")

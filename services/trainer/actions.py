@@ -3,7 +3,7 @@
 from libs.runtime.errors import InvalidInput
 from libs.runtime.names import DATASET, PROJECT, TASK, check_id, new_id
 from services.trainer.deps import Deps
-from services.trainer.domain import DatasetNotReady, NoLabels, Task, TaskOrder, new_task
+from services.trainer.domain import NEEDED_IMAGES, DatasetNotReady, NoLabels, Task, TaskOrder, new_task
 from services.trainer.events import put_task
 
 MAX_REQUEST_ID = 64
@@ -17,7 +17,7 @@ async def create_task(deps: Deps, parent: str, task_id: str, order: TaskOrder, *
         AlreadyExists: the name is taken.
         NotFound: no such dataset.
         DatasetNotReady: the dataset was never indexed.
-        NoLabels: it has no labelled image.
+        NoLabels: it has fewer than two labelled images.
         InvalidInput: whatever ``TaskOrder.checked`` refuses.
     """
     project = PROJECT.parse(parent)["project"]
@@ -67,11 +67,13 @@ async def _check_dataset(deps: Deps, project: str, name: str) -> None:
     dataset = await deps.datasets.get(name)
     if not dataset.is_ready:
         raise DatasetNotReady(f"{name} is not indexed yet; wait until it is READY, then start the task.", dataset=name)
-    if dataset.num_labeled == 0:
+    if dataset.num_labeled < NEEDED_IMAGES:
         raise NoLabels(
-            f"{name} has {dataset.num_images} images and no labels; label and submit some images first (over 50 is good advice).",
+            f"Of the {dataset.num_images} images of {name} {dataset.num_labeled} are labelled and at least {NEEDED_IMAGES} are needed; "
+            "label and submit some images first (over 50 is good advice).",
             dataset=name,
             num_images=dataset.num_images,
+            num_labeled=dataset.num_labeled,
         )
 
 

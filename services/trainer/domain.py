@@ -14,6 +14,8 @@ CPU: Final = "cpu"
 DEFAULT_VALIDATION_FRACTION: Final = 0.1
 MAX_VALIDATION_FRACTION: Final = 0.5
 MAX_DESCRIPTION: Final = 1000
+NEEDED_IMAGES: Final = 2
+"""One to learn from and another to judge by: a model that is judged by what it learnt looks good whatever it learnt."""
 
 
 class ModeNotOffered(InvalidInput):
@@ -41,7 +43,7 @@ class BaseNotOffered(InvalidInput):
 
 
 class NoLabels(WrongState):
-    """There is nothing to learn from."""
+    """There is nothing to learn from, or nothing to judge by."""
 
     reason = "NO_LABELS"
 

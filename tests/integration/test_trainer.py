@@ -51,6 +51,8 @@ async def test_orders_that_are_not_offered_are_refused_by_name(scene: Stage) -> 
         assert (await refusal())[1] == "DATASET_NOT_READY"
         scene.datasets.ready = True
         scene.datasets.pages = [draw_page(1, labeled=False)]
+        assert (await refusal())[1] == "NO_LABELS"
+        scene.datasets.pages = [draw_page(1), draw_page(2, labeled=False)]
         unlabeled = await refusal()
         assert unlabeled[1] == "NO_LABELS"
         assert "label and submit" in unlabeled[2]
@@ -172,7 +174,7 @@ async def test_preflight_counts_what_cannot_be_used_and_fails_when_nothing_is_le
 
 async def test_a_trainer_stopped_in_good_order_hands_its_node_on(scene: Stage) -> None:
     scene.datasets.opened.clear()
-    scene.datasets.pages = [draw_page(0, num_lines=0)]
+    scene.datasets.pages = [draw_page(0, num_lines=0), draw_page(1, num_lines=0)]
 
     async def snapshot_runs(client: Client) -> None:
         task = await client.task("handed-on")

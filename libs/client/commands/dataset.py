@@ -6,7 +6,7 @@ import typer
 
 from inkwright.dataset.v1 import dataset_pb2
 from libs.client.inkwright import Inkwright
-from libs.client.output import Exit, console, fail, print_fields, print_json, print_table, progress_bar, short
+from libs.client.output import Exit, as_dict, console, counted, fail, print_fields, print_json, print_table, progress_bar, short
 from libs.client.session import JsonOption, inkwright, refusals_exit
 
 app = typer.Typer(help="Folders of images and their index.", no_args_is_help=True)
@@ -71,17 +71,18 @@ def get(
 ) -> None:
     """Show a dataset, its counts and what was found."""
     client = inkwright(context)
-    show(client.get_dataset(name), as_json)
+    dataset = client.get_dataset(name)
+    rows = [image for image in client.list_images(name) if image.findings] if findings else []
+    if as_json and findings:
+        print_json(as_dict(dataset) | {"findings": [as_dict(row) for row in rows]})
+        return
+    show(dataset, as_json)
     if findings:
-        rows = [image for image in client.list_images(name) if image.findings]
-        if as_json:
-            print_json(rows)
-        else:
-            severity = dataset_pb2.Finding.Severity
-            print_table(
-                ("IMAGE", "SEVERITY", "CODE", "LINE", "WHAT TO DO"),
-                [(row.key, severity.Name(f.severity), f.code, f.line or "", f.message) for row in rows for f in row.findings],
-            )
+        severity = dataset_pb2.Finding.Severity
+        print_table(
+            ("IMAGE", "SEVERITY", "CODE", "LINE", "WHAT TO DO"),
+            [(row.key, severity.Name(f.severity), f.code, f.line or "", f.message) for row in rows for f in row.findings],
+        )
 
 
 def follow(client: Inkwright, name: str, *, after_sync: int = 0) -> dataset_pb2.Dataset:
@@ -125,4 +126,4 @@ def show(dataset: dataset_pb2.Dataset, as_json: bool) -> None:
         ]
     )
     if counts.num_with_findings:
-        console.print(f"\n{counts.num_with_findings} images have findings: inkctl dataset get {short(dataset.name)} --findings")
+        console.print(f"\n{counted(counts.num_with_findings, 'image')} with findings: inkctl dataset get {short(dataset.name)} --findings")

@@ -152,7 +152,7 @@ def settle(client: Inkwright, name: str, as_json: bool, *, wait: bool) -> None:
     """
     deployment = client.get_deployment(name)
     if wait:
-        with progress_bar(counted=False) as bar:
+        with progress_bar(known=False) as bar:
             line = bar.add_task(f"deployment {name}", total=None)
             for deployment in client.watch(lambda: client.get_deployment(name), until=settled):
                 bar.update(line, description=f"{name}: {deployment.message or deployment.reason}")

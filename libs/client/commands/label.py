@@ -1,6 +1,8 @@
 """`inkctl label`: pages, their boxes, suggestions and submission."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from inkwright.labeling.v1 import page_pb2
 from libs.client.edits import WantedBox, edits, wanted_from_page
 from libs.client.inkwright import Inkwright
-from libs.client.output import Exit, console, errors, fail, print_fields, print_json, print_table, progress_bar, short
+from libs.client.output import Exit, console, counted, errors, fail, print_fields, print_json, print_table, progress_bar, short
 from libs.client.session import JsonOption, inkwright, refusals_exit
 
 app = typer.Typer(help="Pages, their boxes, suggestions and submission.", no_args_is_help=True)
@@ -115,7 +117,7 @@ def save(
         wanted = TypeAdapter(list[WantedBox]).validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        fail(f"{file}: {first['msg']} at {'/'.join(map(str, first['loc'])) or 'the top'}", Exit.USAGE)
+        fail(f"{file}: {first['msg']}" + "".join(f" at {'/'.join(map(str, first['loc']))}" for _ in first["loc"][:1]), Exit.USAGE)
     client = inkwright(context)
     page = client.get_page(page_name(client, dataset, image))
     operations = edits(page, wanted)
@@ -124,7 +126,7 @@ def save(
     if as_json:
         print_json(page)
     else:
-        console.print(f"{page.key}: {len(operations)} edits, {page.num_boxes} boxes, {PageState.Name(page.state)}")
+        console.print(f"{page.key}: {_told(operations)}; {counted(page.num_boxes, 'box', 'boxes')}, {PageState.Name(page.state)}")
 
 
 @app.command()
@@ -151,9 +153,18 @@ def submit(
     if as_json:
         print_json(submitted)
     else:
-        console.print(f"submitted {len(submitted)} pages")
+        console.print(f"submitted {counted(len(submitted), 'page')}")
     if waiting:
-        errors.print(f"{len(waiting)} pages still have suggestions nobody accepted: correct them, or add --accept", markup=False)
+        errors.print(
+            f"left alone, with suggestions nobody accepted: {counted(len(waiting), 'page')}; correct them, or add --accept", markup=False
+        )
+
+
+def _told(operations: Sequence[page_pb2.Operation]) -> str:
+    """How many boxes were created, deleted and so on, as in ``1 created, 4 deleted``."""
+    verbs = [str(operation.WhichOneof("kind")).split("_")[0] for operation in operations]
+    kinds = Counter(f"{verb}d" if verb.endswith("e") else f"{verb}ed" for verb in verbs)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to change"
 
 
 def page_name(client: Inkwright, dataset: str, image: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from inkwright.trainer.v1 import task_pb2
 from libs.client.inkwright import Inkwright
-from libs.client.output import Exit, console, fail, print_fields, print_json, print_table, progress_bar, short
+from libs.client.output import Exit, console, errors, fail, print_fields, print_json, print_table, progress_bar, short
 from libs.client.session import JsonOption, inkwright, refusals_exit
 
 app = typer.Typer(help="Training tasks.", no_args_is_help=True)
@@ -119,11 +119,15 @@ def terminate(context: typer.Context, name: Name, as_json: JsonOption = False) -
 
 
 def follow_task(client: Inkwright, name: str) -> task_pb2.Task:
-    """Show nodes and their progress until the task has ended."""
-    with progress_bar(counted=False) as bar:
+    """Show nodes and their progress until the task has ended; where there is no terminal, a line for each change of a node."""
+    with progress_bar(known=False) as bar:
         lines = {}
+        told: dict[str, int] = {}
         for task in client.watch(lambda: client.get_task(name), until=lambda task: task.state in ENDED):
             for node in task.nodes:
+                if bar.disable and told.get(node.node_id, NodeState.WAITING) != node.state:
+                    errors.print(f"{node.node_id:<16} {NodeState.Name(node.state)}", markup=False)
+                told[node.node_id] = node.state
                 if node.state not in (NodeState.WAITING, NodeState.QUEUED) and node.node_id not in lines:
                     lines[node.node_id] = bar.add_task(node.node_id, total=1.0)
                 if node.node_id in lines:

@@ -92,10 +92,10 @@ class OnnxModule(nn.Module):
 
     @property
     def logits_name(self) -> str:
-        """The tensor that the final softmax turns into the output; the output itself where there is no softmax."""
+        """The tensor that the final softmax or sigmoid turns into the output; the output itself where there is neither."""
         name = self._source(self.output_name)
         node = self._producers.get(name)
-        return node.inputs[0] if node is not None and node.op == "Softmax" else self.output_name
+        return node.inputs[0] if node is not None and node.op in ("Softmax", "Sigmoid") else self.output_name
 
     def output_of(self, op: str) -> str:
         """The name of the tensor made by the only node of this operator on the way from input to output.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from libs.ocrkit.geometry import Quad
 from libs.ocrkit.preprocess import line_size
 
-__all__ = ["JitterConfig", "distort_line", "jitter_quad"]
+__all__ = ["JitterConfig", "distort", "jitter_quad"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,16 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return vector / length if length > 0 else vector
 
 
-def distort_line(line_HW3: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, shrink, brighten, darken, add noise, compress: each with its own chance, none of it strong enough to hide the text."""
-    image = line_HW3.astype(np.float32)
-    height, width = line_HW3.shape[:2]
+def distort(image_HW3: NDArray[np.uint8], rng: np.random.Generator, *, inverted: float) -> NDArray[np.uint8]:
+    """Blur, shrink, brighten, darken, add noise, compress: each with its own chance, none of it strong enough to hide the text.
+
+    Args:
+        image_HW3: uint8, a line or a part of a page.
+        rng: all chance comes from it.
+        inverted: how often light and dark change places.
+    """
+    image = image_HW3.astype(np.float32)
+    height, width = image_HW3.shape[:2]
     if rng.random() < 0.3:
         factor = rng.uniform(0.4, 0.9)
         small = cv2.resize(image, (max(2, round(width * factor)), max(2, round(height * factor))), interpolation=cv2.INTER_AREA)
@@ -66,7 +72,7 @@ def distort_line(line_HW3: NDArray[np.uint8], rng: np.random.Generator) -> NDArr
     if rng.random() < 0.3:
         ramp = np.linspace(rng.uniform(-30, 30), rng.uniform(-30, 30), width, dtype=np.float32)
         image = image + ramp[None, :, None]
-    if rng.random() < 0.15:
+    if rng.random() < inverted:
         image = 255 - image
     if rng.random() < 0.4:
         image = image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)

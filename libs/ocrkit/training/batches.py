@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class TrainingLines:
 
 
 class BatchOrder:
-    """Batches of equal width, shuffled anew each epoch by seed and epoch alone.
+    """Batches of equal width, shuffled anew each epoch by seed and epoch alone: a step says which batch, nothing else is kept.
 
     Args:
         rows: of all lines.
@@ -52,9 +51,8 @@ class BatchOrder:
         self._rows = rows
         self._steps_per_batch = steps_per_batch
         self._max_lines = max_lines
-        self.seed = seed
-        self.epoch = 0
-        self._position = 0
+        self._seed = seed
+        self._epoch = 0
         self._batches = self._shuffled()
 
     @property
@@ -62,38 +60,16 @@ class BatchOrder:
         """Batches of one epoch."""
         return len(self._batches)
 
-    def next(self) -> tuple[int, ...]:
-        """Positions of the lines of the next batch; after the last of an epoch the next epoch begins."""
-        batch = self._batches[self._position]
-        self._position += 1
-        if self._position == len(self._batches):
-            self.epoch += 1
-            self._position = 0
+    def at(self, step: int) -> tuple[int, ...]:
+        """Positions of the lines of the batch of a step, counted from 0 over all epochs."""
+        epoch, position = divmod(step, len(self._batches))
+        if epoch != self._epoch:
+            self._epoch = epoch
             self._batches = self._shuffled()
-        return batch
-
-    @property
-    def at_epoch_start(self) -> bool:
-        """Whether an epoch has just ended."""
-        return self._position == 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the order stands."""
-        return {"epoch": self.epoch, "position": self._position, "seed": self.seed}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a state was taken.
-
-        Raises:
-            ValueError: the state belongs to another seed.
-        """
-        if state["seed"] != self.seed:
-            raise ValueError(f"the state belongs to seed {state['seed']}, not {self.seed}")
-        self.epoch, self._position = int(state["epoch"]), int(state["position"])
-        self._batches = self._shuffled()
+        return self._batches[position]
 
     def _shuffled(self) -> list[tuple[int, ...]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng = np.random.default_rng([self._seed, self._epoch])
         buckets: dict[tuple[int, int], list[int]] = {}
         for index, row in enumerate(self._rows):
             buckets.setdefault((row.width_px, row.steps), []).append(index)

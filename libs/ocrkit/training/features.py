@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.preprocess import MAX_LINE_WIDTH_PX, normalize_lines, warp_line
 from libs.ocrkit.reader import plan_batches
-from libs.ocrkit.training.augment import distort_line
+from libs.ocrkit.training.augment import distort
 from libs.ocrkit.training.cache import FeatureCache
 from libs.ocrkit.training.data import LineSample, Rejection
 from libs.runtime.errors import Fault
 
 __all__ = ["Backbone", "Extraction", "extract"]
+
+_INVERTED = 0.15
+"""How often a distorted copy of a line is light on dark."""
 
 
 @dataclass(frozen=True)
@@ -187,5 +190,5 @@ def _cuts(
             line_HW3 = warp_line(page_HW3, sample.quad, max_width_px=config.max_width_px)
             if sample.distort:
                 # The key seeds the distortion: the same copy looks the same in every run.
-                line_HW3 = distort_line(line_HW3, np.random.default_rng(int(key[:16], 16)))
+                line_HW3 = distort(line_HW3, np.random.default_rng(int(key[:16], 16)), inverted=_INVERTED)
             yield _Cut(index, key, line_HW3)

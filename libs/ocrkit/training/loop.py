@@ -1,20 +1,33 @@
-"""The training loop: batch, forward, loss, finite, backward, clip, step, log, checkpoint, validate."""
+"""The training loop of recognizer and detector: batch, forward, loss, finite, backward, clip, step, log, checkpoint, validate."""
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.checkpoint import Checkpoints
 from libs.ocrkit.training.ema import WeightAverage
-from libs.ocrkit.training.losses import ctc_loss, require_finite
+from libs.ocrkit.training.losses import require_finite
 
-__all__ = ["LoopConfig", "StepReport", "TrainingLoop", "Validation"]
+__all__ = ["LoopConfig", "Measured", "StepReport", "TrainingLoop"]
+
+
+class Measured(Protocol):
+    """What a validation gives."""
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """The lower, the better the weights."""
+
+    def numbers(self) -> Mapping[str, float]:
+        """Its points on the curves, by name; enough to make it again."""
+
+
+M = TypeVar("M", bound=Measured)
 
 
 @dataclass(frozen=True)
@@ -25,11 +38,8 @@ class LoopConfig:
         learning_rate: at its highest, after the warm-up; it then falls along a half cosine to a hundredth.
         warmup_steps: over which the rate rises from zero; at most a tenth of the training.
         clip_norm: largest norm of the gradient.
-        feature_dropout: share of the cached features set to zero in a step, anew each time; the cache holds few views of each line.
-        feature_noise: normal noise added to the features, in units of their spread in the batch.
         average_decay: of the moving average of the weights, which is what is validated and kept.
-        epochs: over all lines.
-        patience: validations without a better CER after which training ends.
+        patience: validations without a better one after which training ends.
         checkpoint_seconds: at most this much work is lost in a crash.
         max_seconds: of the loop; the fall of the rate is moved forward to end in time.
     """
@@ -37,84 +47,64 @@ class LoopConfig:
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     clip_norm: float = 5.0
-    feature_dropout: float = 0.2
-    feature_noise: float = 0.0
     average_decay: float = 0.998
-    epochs: int = 8
     patience: int = 4
     checkpoint_seconds: float = 60.0
     max_seconds: float = 3600.0
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Numbers on the validation lines.
-
-    Args:
-        loss: CTC, all lines.
-        cer: character error rate, all lines.
-        line_accuracy: of labelled boxes, exact.
-        detected_line_accuracy: of the detector's boxes, exact, column breaks included; 0 where there are none.
-    """
-
-    loss: float
-    cer: float
-    line_accuracy: float
-    detected_line_accuracy: float
-
-
-@dataclass(frozen=True)
 class StepReport:
-    """What the loop tells after a step; ``validation`` only where one was made."""
+    """What the loop tells after a step; ``numbers`` of the validation are empty where none was made."""
 
     step: int
     total_steps: int
     epoch: int
     loss: float
-    num_lines: int
-    validation: Validation | None
+    num_samples: int
+    numbers: Mapping[str, float]
 
 
-Validate = Callable[[], Validation]
-Forward = Callable[[Tensor], Tensor]
-
-
-class TrainingLoop:
+class TrainingLoop(Generic[M]):
     """All state of one training; ``run`` yields after each step and may be left and taken up again.
 
     Args:
         weights: the trainable ones, by name.
-        forward: from features (B, C, 1, T) to logits (B, T, classes).
-        lines: what is trained on.
-        order: in which batches.
+        loss_at: forward pass and loss of a step, and its number of samples; a function of the step and the weights alone.
         validate: called with the averaged weights in place.
+        measured: makes a validation of its numbers again.
+        config: how weights move.
+        steps: of the whole training.
+        steps_per_epoch: after each epoch follows a validation.
         checkpoints: None for none.
     """
 
     def __init__(
         self,
         weights: dict[str, nn.Parameter],
-        forward: Forward,
-        lines: TrainingLines,
-        order: BatchOrder,
-        validate: Validate,
+        loss_at: Callable[[int], tuple[Tensor, int]],
+        validate: Callable[[], M],
+        measured: Callable[..., M],
         config: LoopConfig,
+        *,
+        steps: int,
+        steps_per_epoch: int,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._weights = weights
-        self._forward = forward
-        self._lines = lines
-        self._order = order
+        self._loss_at = loss_at
         self._validate = validate
+        self._measured = measured
         self._config = config
         self._checkpoints = checkpoints
         self._optimizer = torch.optim.AdamW(weights.values(), lr=config.learning_rate, weight_decay=0.0)
         self._average = WeightAverage(weights, decay=config.average_decay)
         self.step = 0
-        self._planned_steps = config.epochs * order.num_batches
-        self.total_steps = self._planned_steps
-        self.base: Validation | None = None
-        self.best: Validation | None = None
+        self._planned_steps = steps
+        self._steps_per_epoch = steps_per_epoch
+        self.total_steps = steps
+        self.base: M | None = None
+        self.best: M | None = None
         self._best_weights: dict[str, Tensor] = {}
         self._validations_since_best = 0
         self._seconds = 0.0
@@ -130,9 +120,7 @@ class TrainingLoop:
         started_at = time.monotonic() - self._seconds
         saved_at = time.monotonic()
         while self.step < self.total_steps and self._validations_since_best < self._config.patience:
-            batch = self._lines.batch(self._order.next())
-            logits_BTC = self._forward(self._roughen(batch.features))
-            loss = ctc_loss(logits_BTC, batch.labels)
+            loss, num_samples = self._loss_at(self.step)
             loss_value = require_finite(loss, step=self.step)
             self._optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
@@ -143,22 +131,12 @@ class TrainingLoop:
             self.step += 1
             self._seconds = time.monotonic() - started_at
             self._fit_time()
-            validation = self._judge() if self._order.at_epoch_start or self.step == self.total_steps else None
+            is_validated = self.step % self._steps_per_epoch == 0 or self.step == self.total_steps
+            numbers = self._judge().numbers() if is_validated else {}
             if self._checkpoints is not None and (time.monotonic() - saved_at > self._config.checkpoint_seconds):
                 self._checkpoints.save(self.step, self.state_dict())
                 saved_at = time.monotonic()
-            yield StepReport(self.step, self.total_steps, self._order.epoch, loss_value, len(batch.labels), validation)
-
-    def _roughen(self, features_BC1T: Tensor) -> Tensor:
-        """Dropout and noise drawn by seed and step alone, so that they need no state of their own."""
-        dropout, noise = self._config.feature_dropout, self._config.feature_noise
-        generator = torch.Generator().manual_seed((self._order.seed << 32) + self.step)
-        if noise > 0:
-            features_BC1T = features_BC1T + noise * features_BC1T.std() * torch.randn(features_BC1T.shape, generator=generator)
-        if dropout > 0:
-            kept = torch.rand(features_BC1T.shape, generator=generator) >= dropout
-            features_BC1T = features_BC1T * kept / (1 - dropout)
-        return features_BC1T
+            yield StepReport(self.step, self.total_steps, self.step // self._steps_per_epoch, loss_value, num_samples, numbers)
 
     def load_best(self) -> None:
         """Put the best averaged weights into the module."""
@@ -172,11 +150,10 @@ class TrainingLoop:
             "weights": {name: weight.detach().clone() for name, weight in self._weights.items()},
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict(),
-            "order": self._order.state_dict(),
             "step": self.step,
             "total_steps": self.total_steps,
-            "best": _numbers(self.best),
-            "base": _numbers(self.base),
+            "best": None if self.best is None else dict(self.best.numbers()),
+            "base": None if self.base is None else dict(self.base.numbers()),
             "best_weights": {name: weight.clone() for name, weight in self._best_weights.items()},
             "validations_since_best": self._validations_since_best,
             "seconds": self._seconds,
@@ -189,18 +166,17 @@ class TrainingLoop:
                 weight.copy_(state["weights"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         self._average.load_state_dict(state["average"])
-        self._order.load_state_dict(state["order"])
         self.step, self.total_steps = int(state["step"]), int(state["total_steps"])
-        self.best = None if state["best"] is None else Validation(*state["best"])
-        self.base = None if state["base"] is None else Validation(*state["base"])
+        self.best = None if state["best"] is None else self._measured(**state["best"])
+        self.base = None if state["base"] is None else self._measured(**state["base"])
         self._best_weights = {name: weight.clone() for name, weight in state["best_weights"].items()}
         self._validations_since_best = int(state["validations_since_best"])
         self._seconds = float(state["seconds"])
 
-    def _judge(self) -> Validation:
+    def _judge(self) -> M:
         with self._average.in_place():
             validation = self._validate()
-            if self.best is None or (validation.cer, validation.loss) < (self.best.cer, self.best.loss):
+            if self.best is None or validation.rank < self.best.rank:
                 self.best = validation
                 self._best_weights = {name: weight.detach().clone() for name, weight in self._weights.items()}
                 self._validations_since_best = 0
@@ -220,7 +196,3 @@ class TrainingLoop:
         if self.step >= 20:
             affordable = int(self.step * self._config.max_seconds / max(self._seconds, 1e-9))
             self.total_steps = max(self.step, min(self._planned_steps, affordable))
-
-
-def _numbers(validation: Validation | None) -> list[float] | None:
-    return None if validation is None else [*astuple(validation)]

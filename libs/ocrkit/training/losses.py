@@ -1,6 +1,6 @@
-"""CTC over logits, per line, so that long and short lines weigh the same by character.
+"""Losses: CTC for lines, text maps for pages.
 
-Letters in names: B batch, T time steps, C classes.
+Letters in names: B batch, T time steps, C classes, H height, W width.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ from torch.nn import functional
 from libs.ocrkit.charset import BLANK
 from libs.runtime.errors import InvalidInput
 
-__all__ = ["LossNotFinite", "ctc_loss", "require_finite"]
+__all__ = ["LossNotFinite", "ctc_loss", "require_finite", "text_map_loss"]
 
 _STEPS_PER_CHARACTER = 4
+_BACKGROUND_PER_TEXT = 3
+_LEAST_BACKGROUND = 500
 
 
 class LossNotFinite(InvalidInput):
@@ -40,6 +42,33 @@ def ctc_loss(logits_BTC: Tensor, labels: Sequence[Sequence[int]]) -> Tensor:
     losses_B = functional.ctc_loss(log_probs_TBC, flat, steps, lengths, blank=BLANK, reduction="none")
     weights_B = torch.where(lengths > 0, lengths, max(1, num_steps // _STEPS_PER_CHARACTER))
     return (losses_B / weights_B).mean()
+
+
+def text_map_loss(logits_BHW: Tensor, text_BHW: Tensor, counted_BHW: Tensor) -> Tensor:
+    """Cross-entropy on text and the hardest background, and the dice loss on the same pixels.
+
+    Args:
+        logits_BHW: float32, before the sigmoid.
+        text_BHW: 1 inside shrunken text, else 0.
+        counted_BHW: 0 where nobody knows; such pixels do not count.
+
+    Source: Liao et al. 2020 (DB), loss of the probability map: background pixels up to three times those of text.
+    """
+    losses_BHW = functional.binary_cross_entropy_with_logits(logits_BHW, text_BHW, reduction="none") * counted_BHW
+    positive_BHW = text_BHW * counted_BHW
+    negative_BHW = (1 - text_BHW) * counted_BHW
+    num_positive = int(positive_BHW.sum())
+    num_negative = min(int(negative_BHW.sum()), max(_LEAST_BACKGROUND, _BACKGROUND_PER_TEXT * num_positive))
+    background = (losses_BHW * negative_BHW).flatten()
+    hardest = background.topk(num_negative).values if num_negative else background[:0]
+    cross_entropy = ((losses_BHW * positive_BHW).sum() + hardest.sum()) / max(1, num_positive + num_negative)
+    limit = hardest[-1].detach() if num_negative else losses_BHW.new_tensor(torch.inf)
+    chosen_BHW = positive_BHW + negative_BHW * (losses_BHW.detach() >= limit)
+    prob_BHW = logits_BHW.sigmoid()
+    shared = (prob_BHW * text_BHW * chosen_BHW).sum()
+    both = (prob_BHW * chosen_BHW).sum() + positive_BHW.sum()
+    dice = 1 - 2 * shared / (both + 1.0)
+    return cross_entropy + (dice if num_positive else 0.0)
 
 
 def require_finite(loss: Tensor, *, step: int) -> float:

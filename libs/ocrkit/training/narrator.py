@@ -27,7 +27,7 @@ class Narrator:
         self._fraction = 0.0
         self._entered_at = self._told_at = time.monotonic()
         self._seconds: dict[str, float] = {}
-        self._lines_since_told = 0
+        self._samples_since_told = 0
 
     def enter(self, stage: str) -> None:
         """A stage begins, the one before has ended."""
@@ -65,9 +65,9 @@ class Narrator:
 
     def step(self, step: StepReport) -> None:
         """A step of the loop: progress about once a second, a measurement with each validation."""
-        self._lines_since_told += step.num_lines
+        self._samples_since_told += step.num_samples
         seconds = time.monotonic() - self._told_at
-        if step.validation is None and seconds < _SECONDS_BETWEEN_STEPS:
+        if not step.numbers and seconds < _SECONDS_BETWEEN_STEPS:
             return
         begin, end = _STAGES[self._stage]
         self._fraction = max(self._fraction, begin + (end - begin) * step.step / step.total_steps)
@@ -76,16 +76,9 @@ class Narrator:
             "total_steps": step.total_steps,
             "epoch": step.epoch,
             "loss": step.loss,
-            "samples_per_second": self._lines_since_told / max(seconds, 1e-9),
+            "samples_per_second": self._samples_since_told / max(seconds, 1e-9),
         }
-        if step.validation is None:
-            self._report(TrainingEvent("progress", self._fraction, self._stage, values=values))
-        else:
-            measured = {
-                "val_loss": step.validation.loss,
-                "val_cer": step.validation.cer,
-                "val_line_accuracy": step.validation.line_accuracy,
-                "val_detected_line_accuracy": step.validation.detected_line_accuracy,
-            }
-            self._report(TrainingEvent("metrics", self._fraction, self._stage, values=values | measured))
-        self._told_at, self._lines_since_told = time.monotonic(), 0
+        if step.numbers:
+            values |= {f"val_{name}": value for name, value in step.numbers.items()}
+        self._report(TrainingEvent("metrics" if step.numbers else "progress", self._fraction, self._stage, values=values))
+        self._told_at, self._samples_since_told = time.monotonic(), 0

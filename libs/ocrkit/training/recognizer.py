@@ -25,12 +25,13 @@ from libs.ocrkit.training.checkpoint import Checkpoints
 from libs.ocrkit.training.data import LineSample, Rejection, charset_of, collect_lines, ctc_feasible
 from libs.ocrkit.training.events import Report
 from libs.ocrkit.training.features import Backbone, FeatureConfig, extract
+from libs.ocrkit.training.line_loss import LineLoss
 from libs.ocrkit.training.loop import TrainingLoop
 from libs.ocrkit.training.narrator import Narrator
 from libs.ocrkit.training.parity import PARITY_BOUND, ParityBroken, largest_difference
 from libs.ocrkit.training.samples import DetectedLines, detect_lines, jittered_copies
 from libs.ocrkit.training.spec import ModeNotOffered, NothingToTrain, RecognizerTrainingResult, RecognizerTrainingSpec
-from libs.ocrkit.training.validate import validate_lines
+from libs.ocrkit.training.validate import LineValidation, validate_lines
 from libs.runtime.errors import Fault
 
 __all__ = ["train_recognizer"]
@@ -110,9 +111,17 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     order = BatchOrder(lines.rows, steps_per_batch=_STEPS_PER_BATCH, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
     # A slow machine may have spent everything on features, which are worth nothing without some training.
     left = max(spec.max_seconds - (time.monotonic() - started_at), _LEAST_SHARE_OF_LOOP * spec.max_seconds)
-    config = replace(spec.loop, epochs=spec.epochs or _num_epochs(len(lines.rows)), max_seconds=left)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base, charset, lines))
-    loop = TrainingLoop(weights, forward, lines, order, lambda: validate_lines(forward, check_lines), config, checkpoints)
+    loop = TrainingLoop(
+        weights,
+        LineLoss(forward, lines, order, spec.roughen, seed=spec.seed),
+        lambda: validate_lines(forward, check_lines),
+        LineValidation,
+        replace(spec.loop, max_seconds=left),
+        steps=order.num_batches * (spec.epochs or _num_epochs(len(lines.rows))),
+        steps_per_epoch=order.num_batches,
+        checkpoints=checkpoints,
+    )
     if (state := checkpoints.latest()) is not None:
         loop.load_state_dict(state)
         narrator.say(f"going on after step {loop.step} of an earlier run")
@@ -213,7 +222,7 @@ def _cache_name(base: Bundle, rec_onnx: bytes) -> str:
 
 
 def _fingerprint(spec: RecognizerTrainingSpec, base: Bundle, charset: Charset, lines: TrainingLines) -> str:
-    parts = (base.digest, charset.digest, spec.seed, spec.epochs, spec.loop, lines.rows, lines.labels)
+    parts = (base.digest, charset.digest, spec.seed, spec.epochs, spec.loop, spec.roughen, lines.rows, lines.labels)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

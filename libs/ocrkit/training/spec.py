@@ -8,7 +8,9 @@ from libs.ocrkit.charset import Charset
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.training.data import LabelledPage
 from libs.ocrkit.training.features import FeatureConfig
-from libs.ocrkit.training.loop import LoopConfig, Validation
+from libs.ocrkit.training.line_loss import RoughenConfig
+from libs.ocrkit.training.loop import LoopConfig
+from libs.ocrkit.training.validate import LineValidation
 from libs.runtime.errors import InvalidInput
 
 __all__ = ["ModeNotOffered", "NothingToTrain", "RecognizerTrainingResult", "RecognizerTrainingSpec"]
@@ -43,6 +45,8 @@ class RecognizerTrainingSpec:
         num_copies: jittered and distorted copies of each line; None chooses by the number of lines.
         epochs: over all lines and copies; None chooses by their number.
         loop: learning rate and the like.
+        roughen: how cached features are changed in each step.
+        features: how lines become features.
     """
 
     base_bundle: Path
@@ -57,6 +61,7 @@ class RecognizerTrainingSpec:
     num_copies: int | None = None
     epochs: int | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
+    roughen: RoughenConfig = field(default_factory=RoughenConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
 
 
@@ -80,8 +85,8 @@ class RecognizerTrainingResult:
     onnx: bytes
     charset: Charset
     postprocess: DetectorParams
-    base_validation: Validation
-    validation: Validation
+    base_validation: LineValidation
+    validation: LineValidation
     parity: float
     num_samples: int
     num_features: int

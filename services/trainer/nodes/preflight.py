@@ -5,7 +5,7 @@ from typing import Any
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.training.data import Rejection, collect_lines
 from libs.runtime.errors import ImageUndecodable, InvalidInput, TooLarge
-from services.trainer.domain import NoLabels
+from services.trainer.domain import NEEDED_IMAGES, NoLabels
 from services.trainer.nodes.near_duplicates import dhash
 from services.trainer.nodes.pages import labelled_page
 from services.trainer.nodes.report import Report
@@ -25,7 +25,7 @@ def run(spec: NodeSpec, report: Report) -> None:
 
     Raises:
         NoImages: the version is empty.
-        NoLabels: no image is labelled, or no box can be learnt.
+        NoLabels: no image is labelled, or fewer than two have a box that can be learnt.
         ImageUndecodable: every labelled image is broken.
     """
     manifest = read_json(spec.manifest_file)
@@ -55,9 +55,13 @@ def run(spec: NodeSpec, report: Report) -> None:
 
 def _check_lines(pages: list[dict[str, Any]], spec: NodeSpec, report: Report) -> None:
     lines = collect_lines([labelled_page(page, spec.images_folder) for page in pages])
+    num_useful = len({sample.image for sample in lines.samples})
     for rejection, count in sorted(lines.rejected.items()):
         report.log(f"{count} boxes are not learnt: {rejection}", level="info" if rejection is Rejection.UNREADABLE else "warning")
     num_unreadable = lines.rejected[Rejection.UNREADABLE]
     report.info(num_lines=len(lines.samples), num_unreadable=num_unreadable, num_left_out=lines.rejected.total() - num_unreadable)
     if not lines.samples:
         raise NoLabels("No labelled box has a text that can be learnt; label some lines, then start a new task.", num_pages=len(pages))
+    if num_useful < NEEDED_IMAGES:
+        message = f"Only {num_useful} image has a line that can be learnt; at least {NEEDED_IMAGES} are needed,"
+        raise NoLabels(f"{message} one to learn from and one to judge by. Label more, then start a new task.", num_images=num_useful)

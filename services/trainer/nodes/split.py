@@ -36,7 +36,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Split:
-    """Keys of pages, sorted; together every page once, but for a single page, which stands in both."""
+    """Keys of pages, sorted; together every page once."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -46,18 +46,16 @@ class Split:
 def split(pages: Sequence[Page], *, fraction: float, seed: str = SEED) -> Split:
     """Hold out a share of the pages; equal pages give an equal split, in whatever order they come.
 
-    Groups of near-duplicates are drawn by the hash of their contents until the share is reached. At least one page is held out where
-    there are two, and at least one page is left to learn from, even if a group has to be torn for it.
+    Groups of near-duplicates are drawn by the hash of their contents until the share is reached. At least one page is held out,
+    and at least one is left to learn from, even if a group has to be torn for it.
 
     Args:
-        pages: at least one of them with lines.
+        pages: at least two of them with lines.
         fraction: share of the pages held out, in (0, 0.5].
         seed: another one draws other pages.
     """
     useful = sorted((page for page in pages if page.has_lines), key=lambda page: page.key)
     grouped = [[useful[index] for index in group] for group in groups([page.dhash for page in useful])]
-    if len(useful) == 1:
-        return Split(tuple(sorted(page.key for page in pages)), (useful[0].key,), 1)
     num_groups = len(grouped)
     if num_groups == 1:
         grouped = [[page] for page in useful]
@@ -81,11 +79,7 @@ def run(spec: NodeSpec, report: Report) -> None:
     pages = [Page(page["key"], page["sha256"], page["dhash"], _has_lines(page, spec)) for page in raw]
     done = split(pages, fraction=spec.validation_fraction)
     num_useful = sum(page.has_lines for page in pages)
-    if num_useful == 1:
-        report.log(
-            "Only one page has lines: it is learnt and judges the result, which then says nothing about other pages.", level="warning"
-        )
-    elif done.num_groups == 1 or len(done.validation) > 0.5 * num_useful:
+    if done.num_groups == 1 or len(done.validation) > 0.5 * num_useful:
         report.log("Most pages are near-duplicates of each other; what is measured on them is too good.", level="warning")
     write_json(spec.split_file, {"train": done.train, "validation": done.validation})
     report.log(f"{len(done.train)} pages to learn from, {len(done.validation)} to judge by; {done.num_groups} groups of near-duplicates")

@@ -1,0 +1,62 @@
+"""The loss of the recognizer's training, step by step: which lines, their features roughened, CTC."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from libs.ocrkit.training.batches import BatchOrder, TrainingLines
+from libs.ocrkit.training.losses import ctc_loss
+
+__all__ = ["LineLoss", "RoughenConfig"]
+
+
+@dataclass(frozen=True)
+class RoughenConfig:
+    """How cached features are changed in each step; the cache holds few views of each line.
+
+    Args:
+        dropout: share of the features set to zero.
+        noise: normal noise, in units of the features' spread in the batch.
+    """
+
+    dropout: float = 0.2
+    noise: float = 0.0
+
+
+class LineLoss:
+    """Forward pass and CTC loss of a step, and its number of lines.
+
+    Args:
+        forward: from features (B, C, 1, T) to logits (B, T, classes).
+        lines: what is trained on.
+        order: in which batches.
+        roughen: of the features.
+        seed: of what is dropped; with the step it decides alone, so that nothing needs to be kept over a crash.
+    """
+
+    def __init__(
+        self, forward: Callable[[Tensor], Tensor], lines: TrainingLines, order: BatchOrder, roughen: RoughenConfig, *, seed: int
+    ) -> None:
+        self._forward = forward
+        self._lines = lines
+        self._order = order
+        self._roughen_config = roughen
+        self._seed = seed
+
+    def __call__(self, step: int) -> tuple[Tensor, int]:
+        """See the class."""
+        batch = self._lines.batch(self._order.at(step))
+        logits_BTC = self._forward(self._roughen(batch.features, step))
+        return ctc_loss(logits_BTC, batch.labels), len(batch.labels)
+
+    def _roughen(self, features_BC1T: Tensor, step: int) -> Tensor:
+        dropout, noise = self._roughen_config.dropout, self._roughen_config.noise
+        generator = torch.Generator().manual_seed((self._seed << 32) + step)
+        if noise > 0:
+            features_BC1T = features_BC1T + noise * features_BC1T.std() * torch.randn(features_BC1T.shape, generator=generator)
+        if dropout > 0:
+            kept = torch.rand(features_BC1T.shape, generator=generator) >= dropout
+            features_BC1T = features_BC1T * kept / (1 - dropout)
+        return features_BC1T
