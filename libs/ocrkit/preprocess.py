@@ -134,8 +134,16 @@ def detector_input(
         image_HW3 = np.asarray(cv2.resize(image_HW3, (width, height), interpolation=interpolation), dtype=np.uint8)
     padded = [math.ceil(side / DETECTOR_STRIDE_PX) * DETECTOR_STRIDE_PX for side in (height, width)]
     x_13HW = np.zeros((1, 3, *padded), dtype=np.float32)
-    factor = 1 / (255 * np.array(std, dtype=np.float32))
-    offset = np.array(mean, dtype=np.float32) / np.array(std, dtype=np.float32)
-    for channel in range(3):
-        x_13HW[0, channel, :height, :width] = image_HW3[..., channel] * factor[channel] - offset[channel]
+    x_13HW[0, :, :height, :width] = normalize_page(image_HW3, mean=mean, std=std)
     return x_13HW, scale
+
+
+def normalize_page(
+    image_HW3: NDArray[np.uint8], *, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """``(x / 255 - mean) / std`` channel by channel: float32 (3, H, W)."""
+    x_3HW = np.empty((3, *image_HW3.shape[:2]), dtype=np.float32)
+    for channel in range(3):
+        np.multiply(image_HW3[..., channel], np.float32(1 / (255 * std[channel])), out=x_3HW[channel])
+        x_3HW[channel] -= np.float32(mean[channel] / std[channel])
+    return x_3HW

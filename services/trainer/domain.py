@@ -313,8 +313,6 @@ class Task:
         return task
 
     def _nothing_to_do(self, node_id: NodeId) -> str:
-        if node_id is NodeId.TRAIN_DETECTOR:
-            return "This version keeps the base's detector; its box settings are fitted to the labels in train-recognizer."
         if node_id is NodeId.BUILD_ENGINE and self.order.gpu_type == CPU:
             return "No GPU type was asked for: CPU engines need no build."
         return ""

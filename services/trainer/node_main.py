@@ -16,6 +16,7 @@ MODULES = {
     "snapshot": "services.trainer.nodes.snapshot",
     "preflight": "services.trainer.nodes.preflight",
     "split": "services.trainer.nodes.split",
+    "train-detector": "services.trainer.nodes.train_detector",
     "train-recognizer": "services.trainer.nodes.train_recognizer",
     "package": "services.trainer.nodes.package",
     "evaluate": "services.trainer.nodes.evaluate",

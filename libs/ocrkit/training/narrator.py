@@ -8,22 +8,21 @@ from libs.ocrkit.training.loop import StepReport
 
 __all__ = ["Narrator"]
 
-_STAGES: Mapping[str, tuple[float, float]] = {
-    "lines": (0.0, 0.01),
-    "detector": (0.01, 0.2),
-    "features": (0.2, 0.5),
-    "train": (0.5, 0.98),
-    "write": (0.98, 1.0),
-}
 _SECONDS_BETWEEN_STEPS = 1.0
 
 
 class Narrator:
-    """Knows the stage training is in and how far it is."""
+    """Knows the stage training is in and how far it is.
 
-    def __init__(self, report: Report) -> None:
+    Args:
+        report: who is told.
+        stages: in order, each with where its share of the whole begins and ends, in [0, 1].
+    """
+
+    def __init__(self, report: Report, stages: Mapping[str, tuple[float, float]]) -> None:
         self._report = report
-        self._stage = "lines"
+        self._stages = stages
+        self._stage = next(iter(stages))
         self._fraction = 0.0
         self._entered_at = self._told_at = time.monotonic()
         self._seconds: dict[str, float] = {}
@@ -42,7 +41,7 @@ class Narrator:
 
     def progress(self, part: float) -> None:
         """How much of the stage is done, in [0, 1]."""
-        begin, end = _STAGES[self._stage]
+        begin, end = self._stages[self._stage]
         self._fraction = max(self._fraction, begin + (end - begin) * min(1.0, part))
         self._report(TrainingEvent("progress", self._fraction, self._stage))
 
@@ -69,7 +68,7 @@ class Narrator:
         seconds = time.monotonic() - self._told_at
         if not step.numbers and seconds < _SECONDS_BETWEEN_STEPS:
             return
-        begin, end = _STAGES[self._stage]
+        begin, end = self._stages[self._stage]
         self._fraction = max(self._fraction, begin + (end - begin) * step.step / step.total_steps)
         values = {
             "step": step.step,

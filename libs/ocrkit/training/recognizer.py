@@ -36,6 +36,7 @@ from libs.runtime.errors import Fault
 
 __all__ = ["train_recognizer"]
 
+_STAGES = {"lines": (0.0, 0.01), "detector": (0.01, 0.2), "features": (0.2, 0.5), "train": (0.5, 0.98), "write": (0.98, 1.0)}
 _STEPS_PER_BATCH = 48 * 40
 _MAX_LINES_PER_BATCH = 64
 _LINES_WITH_COPIES = 1500
@@ -63,7 +64,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     started_at = time.monotonic()
     torch.set_num_threads(spec.num_threads)
     torch.manual_seed(spec.seed)
-    narrator = Narrator(report)
+    narrator = Narrator(report, _STAGES)
     base = open_bundle(spec.base_bundle)
 
     narrator.enter("lines")
@@ -143,7 +144,6 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     return RecognizerTrainingResult(
         onnx=written,
         charset=charset,
-        postprocess=base.manifest.postprocess if detected is None else detected.chosen.params,
         base_validation=loop.base,
         validation=loop.best,
         parity=parity,
@@ -157,16 +157,6 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
 
 def _detect(base: Bundle, spec: RecognizerTrainingSpec, narrator: Narrator) -> DetectedLines:
     detected = detect_lines(base, spec.training, spec.validation, num_threads=spec.num_threads, seed=spec.seed, progress=narrator.progress)
-    chosen = detected.chosen
-    if chosen.params == base.manifest.postprocess:
-        narrator.say(f"the detector keeps the base's settings: h-mean {chosen.hmean:.3f} on training pages", det_hmean=chosen.hmean)
-    else:
-        narrator.say(
-            f"detector settings fitted to the labels: threshold {chosen.params.threshold}, box threshold {chosen.params.box_threshold}, "
-            f"unclip ratio {chosen.params.unclip_ratio}; h-mean {chosen.hmean_base:.3f} -> {chosen.hmean:.3f} on training pages",
-            det_hmean_base=chosen.hmean_base,
-            det_hmean=chosen.hmean,
-        )
     held = ", ".join(f"{count} {kind}" for kind, count in sorted(detected.coverage.items()))
     narrator.say(f"what the detector's boxes hold: {held}", **{f"held_{kind}": count for kind, count in detected.coverage.items()})
     if detected.num_unread_pages:

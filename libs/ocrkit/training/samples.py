@@ -17,12 +17,9 @@ from libs.ocrkit.preprocess import detector_input
 from libs.ocrkit.training.augment import JitterConfig, jitter_quad
 from libs.ocrkit.training.data import LabelledPage, LineSample
 from libs.ocrkit.training.detected import Coverage, label_detections
-from libs.ocrkit.training.detector_params import ChosenParams, ProbedPage, choose_params
 from libs.runtime.errors import Fault
 
 __all__ = ["DetectedLines", "detect_lines", "jittered_copies"]
-
-_MAX_PROBED_PAGES = 16
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,12 @@ class DetectedLines:
     Args:
         training: samples of the training pages.
         validation: samples of the validation pages.
-        chosen: the detector's settings, fitted to the training pages.
         coverage: what all its boxes on the training pages hold.
         num_unread_pages: pages that could not be decoded.
     """
 
     training: tuple[LineSample, ...]
     validation: tuple[LineSample, ...]
-    chosen: ChosenParams
     coverage: Counter[Coverage]
     num_unread_pages: int
 
@@ -47,7 +42,8 @@ class DetectedLines:
 @dataclass(frozen=True, eq=False)
 class _Mapped:
     page: LabelledPage
-    probed: ProbedPage
+    prob: NDArray[np.float32]
+    scale: float
     width_px: int
     height_px: int
 
@@ -61,7 +57,7 @@ def detect_lines(
     seed: int,
     progress: Callable[[float], None],
 ) -> DetectedLines:
-    """Run the base's detector over all pages; its settings are chosen on some of the training pages first.
+    """Run the base's detector over all pages.
 
     Raises:
         BundleInvalid: the engine refuses the base.
@@ -81,29 +77,25 @@ def detect_lines(
             return None
         x_13HW, scale = detector_input(image_HW3, params, mean=spec.mean, std=spec.std)
         (prob_HW,) = engine.detect(x_13HW)
-        probed = ProbedPage(_as_bytes(prob_HW), scale, page.boxes)
-        return _Mapped(page, probed, image_HW3.shape[1], image_HW3.shape[0])
+        return _Mapped(page, prob_HW, scale, image_HW3.shape[1], image_HW3.shape[0])
 
     try:
-        probe = set(np.random.default_rng(seed).permutation(len(training))[:_MAX_PROBED_PAGES].tolist())
-        maps = {index: mapped(training[index]) for index in sorted(probe)}
-        chosen = choose_params([found.probed for found in maps.values() if found is not None], params)
         coverage: Counter[Coverage] = Counter()
         num_unread = 0
         samples: dict[bool, list[LineSample]] = {True: [], False: []}
         for is_training, pages in ((True, training), (False, validation)):
-            for index, page in enumerate(pages):
-                found = maps.pop(index) if is_training and index in maps else mapped(page)
+            for page in pages:
+                found = mapped(page)
                 if found is None:
                     num_unread += 1
                     continue
-                lines, held = _lines(found, chosen.params)
+                lines, held = _lines(found, params)
                 samples[is_training] += lines
                 if is_training:
                     coverage.update(held)
     finally:
         engine.close()
-    return DetectedLines(_few_empty(samples[True], seed), tuple(samples[False]), chosen, coverage, num_unread)
+    return DetectedLines(_few_empty(samples[True], seed), tuple(samples[False]), coverage, num_unread)
 
 
 def _few_empty(samples: Sequence[LineSample], seed: int) -> tuple[LineSample, ...]:
@@ -114,13 +106,9 @@ def _few_empty(samples: Sequence[LineSample], seed: int) -> tuple[LineSample, ..
     return tuple(sample for index, sample in enumerate(samples) if index not in dropped)
 
 
-def _as_bytes(prob_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(prob_HW * 255).astype(np.uint8)
-
-
 def _lines(found: _Mapped, params: DetectorParams) -> tuple[list[LineSample], Counter[Coverage]]:
-    scored = boxes_from_prob_map(found.probed.prob_map(), params)
-    quads = [clip_quad(box.quad / found.probed.scale, found.width_px, found.height_px)[0] for box in scored]
+    scored = boxes_from_prob_map(found.prob, params)
+    quads = [clip_quad(box.quad / found.scale, found.width_px, found.height_px)[0] for box in scored]
     labelled, held = label_detections([quad for quad in quads if quad_area(quad) >= 1.0], found.page.boxes)
     return [LineSample(found.page.image, line.quad, line.text, copy=1) for line in labelled], held
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from libs.ocrkit.charset import Charset
-from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.training.data import LabelledPage
 from libs.ocrkit.training.features import FeatureConfig
 from libs.ocrkit.training.line_loss import RoughenConfig
@@ -33,7 +32,7 @@ class RecognizerTrainingSpec:
     """One training of a recognizer.
 
     Args:
-        base_bundle: the bundle whose recognizer is trained further.
+        base_bundle: the bundle whose recognizer is trained further; its detector gives the boxes.
         training: pages to learn from.
         validation: pages that choose the best weights; none of them may be among ``training``.
         work_dir: features, checkpoints; may be deleted afterwards.
@@ -72,7 +71,6 @@ class RecognizerTrainingResult:
     Args:
         onnx: the base's graph with the trained weights and the head of ``charset``.
         charset: characters of the data and the base alphabet.
-        postprocess: detector settings chosen on the training pages.
         base_validation: the base's weights (head already cut) on the same lines.
         validation: the kept weights on the validation lines.
         parity: largest difference of probabilities between the trained module and the written graph in ONNX Runtime.
@@ -84,7 +82,6 @@ class RecognizerTrainingResult:
 
     onnx: bytes
     charset: Charset
-    postprocess: DetectorParams
     base_validation: LineValidation
     validation: LineValidation
     parity: float

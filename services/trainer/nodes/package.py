@@ -1,8 +1,7 @@
-"""``package``: the base's detector and the trained recognizer as one bundle."""
+"""``package``: the detector and the trained recognizer as one bundle."""
 
 from libs.ocrkit.bundle import open_bundle
 from libs.ocrkit.charset import Charset
-from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.training.package import package
 from libs.runtime.names import TASK
 from services.trainer.nodes.report import Report
@@ -19,13 +18,12 @@ def run(spec: NodeSpec, report: Report) -> None:
     validation = training["validation"]
     bundle = package(
         spec.bundle_file,
-        open_bundle(spec.base_bundle),
+        open_bundle(spec.begun_bundle_file),
         spec.recognizer_file.read_bytes(),
         Charset(tuple(training["characters"])),
-        DetectorParams(**training["postprocess"]),
         name=TASK.parse(spec.task)["task"],
         metrics={f"val_{name}": validation[name] for name in ("loss", "cer", "line_accuracy")},
-        parity={"rec": training["parity"]},
+        parity={"det": read_json(spec.detector_file)["parity"], "rec": training["parity"]},
         dataset_version=spec.version,
         code_version=spec.code_version,
     )

@@ -72,6 +72,21 @@ class NodeSpec:
         return self.folder / "split.json"
 
     @property
+    def detector_folder(self) -> Path:
+        """Checkpoints of ``train-detector``."""
+        return self.folder / "detector"
+
+    @property
+    def begun_bundle_file(self) -> Path:
+        """By ``train-detector``: the detector to use with the base's recognizer, which ``train-recognizer`` begins with."""
+        return self.folder / "begun.inkbundle"
+
+    @property
+    def detector_file(self) -> Path:
+        """By ``train-detector``: what is known about the detector."""
+        return self.folder / "detector.json"
+
+    @property
     def training_folder(self) -> Path:
         """Caches and checkpoints of ``train-recognizer``."""
         return self.folder / "training"

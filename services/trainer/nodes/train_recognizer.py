@@ -3,12 +3,11 @@
 This child holds torch, so it must never import gRPC.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 
-from libs.ocrkit.training.events import TrainingEvent
 from libs.ocrkit.training.recognizer import train_recognizer
 from libs.ocrkit.training.spec import RecognizerTrainingResult, RecognizerTrainingSpec
+from services.trainer.nodes.narration import told_to
 from services.trainer.nodes.pages import split_pages
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, write_json
@@ -37,7 +36,7 @@ def run(spec: NodeSpec, report: Report) -> None:
     max_seconds = min(spec.max_training_seconds, FIXED_SECONDS + SECONDS_A_LINE * num_lines)
     _explain_mode(spec, num_lines, max_seconds, report)
     order = RecognizerTrainingSpec(
-        base_bundle=spec.base_bundle,
+        base_bundle=spec.begun_bundle_file,
         training=tuple(training),
         validation=tuple(validation),
         work_dir=spec.training_folder,
@@ -45,7 +44,7 @@ def run(spec: NodeSpec, report: Report) -> None:
         num_threads=spec.num_threads,
         max_seconds=max_seconds,
     )
-    result = train_recognizer(order, told_to(report))
+    result = train_recognizer(order, told_to(report, STAGES))
     spec.recognizer_file.write_bytes(result.onnx)
     write_json(spec.training_file, _facts(result))
     report.info(
@@ -62,25 +61,6 @@ def run(spec: NodeSpec, report: Report) -> None:
     )
 
 
-def told_to(report: Report) -> Callable[[TrainingEvent], None]:
-    """Hands the kernel's events to the worker."""
-
-    def tell(event: TrainingEvent) -> None:
-        if event.kind == "log":
-            report.log(event.message)
-        else:
-            report.progress(event.fraction, _message(event), **{name: float(value) for name, value in event.values.items()})
-
-    return tell
-
-
-def _message(event: TrainingEvent) -> str:
-    message = STAGES.get(event.stage, event.stage)
-    if "epoch" in event.values:
-        return f"{message}: epoch {event.values['epoch']:.0f}, step {event.values['step']:.0f} of {event.values['total_steps']:.0f}"
-    return message
-
-
 def _explain_mode(spec: NodeSpec, num_lines: int, max_seconds: float, report: Report) -> None:
     if spec.mode == "AUTO":
         why = f"{num_lines} lines, {spec.num_threads} CPU cores and no GPU"
@@ -91,7 +71,6 @@ def _explain_mode(spec: NodeSpec, num_lines: int, max_seconds: float, report: Re
 def _facts(result: RecognizerTrainingResult) -> dict[str, object]:
     return {
         "characters": result.charset.characters,
-        "postprocess": asdict(result.postprocess),
         "parity": result.parity,
         "validation": asdict(result.validation),
         "base_validation": asdict(result.base_validation),

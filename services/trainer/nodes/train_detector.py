@@ -1,0 +1,47 @@
+"""``train-detector``: the base's detector learns what is labelled, and its settings are fitted to how the boxes are drawn.
+
+This child holds torch, so it must never import gRPC.
+"""
+
+from dataclasses import asdict
+
+from libs.ocrkit.bundle import open_bundle
+from libs.ocrkit.training.detector import DetectorTrainingSpec, train_detector
+from libs.ocrkit.training.package import package_detector
+from services.trainer.nodes.narration import told_to
+from services.trainer.nodes.pages import split_pages
+from services.trainer.nodes.report import Report
+from services.trainer.nodes.spec import NodeSpec, write_json
+
+MAX_SECONDS = 240.0
+SHARE_OF_TRAINING = 1 / 3
+STAGES = {"probe": "Looking at what the base finds", "train": "Training", "write": "Writing the weights"}
+
+
+def run(spec: NodeSpec, report: Report) -> None:
+    """Train; hands on a bundle with the detector to use and the base's recognizer.
+
+    Raises:
+        Fault: whatever ``libs.ocrkit.training`` raises.
+    """
+    training, validation = split_pages(spec)
+    order = DetectorTrainingSpec(
+        base_bundle=spec.base_bundle,
+        training=tuple(training),
+        validation=tuple(validation),
+        work_dir=spec.detector_folder,
+        num_threads=spec.num_threads,
+        max_seconds=min(MAX_SECONDS, SHARE_OF_TRAINING * spec.max_training_seconds),
+    )
+    result = train_detector(order, told_to(report, STAGES))
+    package_detector(spec.begun_bundle_file, open_bundle(spec.base_bundle), result.onnx, result.postprocess)
+    write_json(spec.detector_file, {"parity": result.parity, "is_trained": result.is_trained, "postprocess": asdict(result.postprocess)})
+    report.info(
+        is_trained=result.is_trained,
+        num_steps=result.num_steps,
+        det_hmean=f"{result.hmean:.4f}",
+        base_det_hmean=f"{result.hmean_base:.4f}",
+        max_pixels=result.postprocess.max_pixels,
+        parity=f"{result.parity:.1e}",
+        **{f"seconds_{stage}": f"{seconds:.1f}" for stage, seconds in result.seconds.items()},
+    )
