@@ -18,6 +18,7 @@ class DetectorParams:
         min_side_px: boxes whose shorter side is below this are dropped (pixels of the map, before growing).
         max_boxes: the best this many are kept.
         min_text_conf: lines read with less confidence are dropped.
+        turn_below: lines read with less confidence are read upside down as well, and the surer reading counts; 0 for never.
     """
 
     target_short_side: int = 736
@@ -30,3 +31,4 @@ class DetectorParams:
     min_side_px: float = 3.0
     max_boxes: int = 2000
     min_text_conf: float = 0.5
+    turn_below: float = 0.0

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,16 @@ class Reader:
         return [warp_line(image_HW3, quad, height_px=spec.height_px, max_width_px=spec.max_width_px) for quad in quads]
 
     def _read(self, crops: Sequence[NDArray[np.uint8]]) -> list["_Line"]:
+        """Each line as it stands, or upside down where that is surer."""
+        lines = self._read_once(crops)
+        doubtful = [index for index, line in enumerate(lines) if line.conf < self._manifest.postprocess.turn_below]
+        turned = self._read_once([np.ascontiguousarray(crops[index][::-1, ::-1]) for index in doubtful])
+        for index, line in zip(doubtful, turned, strict=True):
+            if line.conf > lines[index].conf:
+                lines[index] = replace(line, is_turned=True)
+        return lines
+
+    def _read_once(self, crops: Sequence[NDArray[np.uint8]]) -> list["_Line"]:
         lines: list[_Line] = [_Line((), 0.0, 0.0)] * len(crops)
         for width_px, indices in plan_batches([crop.shape[1] for crop in crops]):
             probs_BTC = self._engine.recognize(normalize_lines([crops[index] for index in indices], width_px))
@@ -116,13 +126,20 @@ class Reader:
 
 @dataclass(frozen=True)
 class _Line:
-    """What a line says, and how long it and its height are in time steps."""
+    """What a line says, how long it and its height are in time steps, and whether it was read upside down."""
 
     pieces: tuple[Piece, ...]
     steps_per_height: float
     num_steps: float
+    is_turned: bool = False
+
+    @property
+    def conf(self) -> float:
+        return joined(self.pieces)[1]
 
     def cut(self, quad: Quad) -> list[Quad]:
+        if self.is_turned:
+            quad = np.roll(quad, 2, axis=0)
         return cut_columns(quad, self.pieces, steps_per_height=self.steps_per_height, num_line_steps=self.num_steps)
 
 

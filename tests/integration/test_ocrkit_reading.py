@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from libs.ocrkit.models import BASES, base_bundle_path, make_models
 from libs.ocrkit.postprocess.ctc import decode_greedy
 from libs.ocrkit.reader import Reader
 from libs.ocrkit.reading import open_named_bundle, read_folder
+from libs.ocrkit.training.package import package_detector
 from libs.runtime.errors import InvalidInput, NotFound
 
 LINES = ["TOTAL RM 123.45", "Invoice No. 0042", "Thank you, come again"]
@@ -64,6 +66,19 @@ def test_a_turned_page_reads_the_same(base: Bundle, openvino: Engine) -> None:
     lines = Reader(base, openvino).read(page)
     assert [line.text.replace(" ", "") for line in lines] == [line.replace(" ", "") for line in LINES]
     assert all(line.quad[0, 1] > line.quad[1, 1] for line in lines)
+
+
+def test_text_on_its_head_is_read_where_the_model_allows(base: Bundle, openvino: Engine, tmp_path: Path) -> None:
+    manifest = base.manifest
+    settings = replace(manifest.postprocess, turn_below=0.98)
+    turning = package_detector(tmp_path / "turning.inkbundle", base, base.read(manifest.detector.file), settings)
+    page = np.ascontiguousarray(page_of(LINES)[::-1, ::-1])
+    lines = Reader(turning, openvino).read(page)
+    assert sorted(line.text.replace(" ", "") for line in lines) == sorted(line.replace(" ", "") for line in LINES)
+    # The text begins at the right, below.
+    assert all(line.quad[0, 0] > line.quad[1, 0] and line.quad[0, 1] > line.quad[3, 1] for line in lines)
+    upright = Reader(turning, openvino).read(page_of(LINES))
+    assert [line.text for line in upright] == [line.text for line in Reader(base, openvino).read(page_of(LINES))]
 
 
 def test_given_quads_are_read_in_their_own_order_and_direction(base: Bundle, openvino: Engine) -> None:

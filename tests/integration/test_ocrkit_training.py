@@ -152,6 +152,7 @@ def test_a_small_training_teaches_what_the_base_does_not_know(spec: RecognizerTr
         base,
         result.onnx,
         result.charset,
+        result.postprocess,
         name="trained",
         metrics={"val_cer": result.validation.cer},
         parity={"rec": result.parity},

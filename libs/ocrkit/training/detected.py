@@ -74,7 +74,7 @@ def label_detections(detected: Sequence[Quad], truth: Sequence[TextBox]) -> tupl
             coverage = Coverage.PART
         counts[coverage] += 1
         if coverage in (Coverage.ONE, Coverage.ROW, Coverage.NOTHING):
-            found.append(LabelledQuad(quad, text))
+            found.append(LabelledQuad(_as_labelled(quad, [truth[index] for index in inside]), text))
     return found, counts
 
 
@@ -93,6 +93,15 @@ def _judge(quad: Quad, polygon: BaseGeometry, boxes: list[TextBox], polygons: li
     if covered < _MIN_IOU * polygon.area:
         return Coverage.PART, ""
     return Coverage.ROW, COLUMN_BREAK.join(plain_text(boxes[index].text) for index in order)
+
+
+def _as_labelled(quad: Quad, boxes: Sequence[TextBox]) -> Quad:
+    """The quad, beginning where the text of its boxes begins: a detector does not know which side is up."""
+    if not boxes:
+        return quad
+    along = sum((box.quad[1] - box.quad[0] for box in boxes), start=np.zeros(2))
+    turned: Quad = np.roll(quad, 2, axis=0) if float(along @ (quad[1] - quad[0])) < 0 else quad
+    return turned
 
 
 def _row(quad: Quad, boxes: Sequence[TextBox]) -> list[int] | None:

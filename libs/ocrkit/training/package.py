@@ -32,6 +32,7 @@ def package(
     begun: Bundle,
     rec_onnx: bytes,
     charset: Charset,
+    postprocess: DetectorParams,
     *,
     name: str,
     metrics: Mapping[str, float],
@@ -43,10 +44,10 @@ def package(
 
     Args:
         path: where to.
-        begun: the bundle the recognizer's training began with, a base or what ``package_detector`` wrote; its detector and its
-            settings are taken over.
+        begun: the bundle the recognizer's training began with, a base or what ``package_detector`` wrote; its detector is taken over.
         rec_onnx: the trained graph, with the head of ``charset``.
         charset: in the order of the head's classes.
+        postprocess: settings of reading.
         name: of the model, for people.
         metrics: numbers known before the evaluation, by name.
         parity: largest difference between trained module and written graph, by graph (``det``, ``rec``).
@@ -70,6 +71,7 @@ def package(
             "base": begun.manifest.base or begun.digest,
             "recognizer": recognizer,
             "charset": CharsetSpec.of(charset),
+            "postprocess": postprocess,
             "dataset_version": dataset_version,
             "code_version": code_version,
             "metrics": dict(metrics),

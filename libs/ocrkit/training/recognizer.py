@@ -13,12 +13,13 @@ from torch import Tensor
 
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.charset import Charset
+from libs.ocrkit.engines.engine import load_engine
 from libs.ocrkit.graph.module import OnnxModule
 from libs.ocrkit.graph.surgery import cut_head, cut_until
 from libs.ocrkit.graph.writeback import write_back
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.preprocess import normalize_lines, warp_line
-from libs.ocrkit.reader import plan_batches
+from libs.ocrkit.reader import Reader, plan_batches
 from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.cache import CachedRow, FeatureCache
 from libs.ocrkit.training.checkpoint import Checkpoints
@@ -28,6 +29,7 @@ from libs.ocrkit.training.features import Backbone, FeatureConfig, extract
 from libs.ocrkit.training.line_loss import LineLoss
 from libs.ocrkit.training.loop import TrainingLoop
 from libs.ocrkit.training.narrator import Narrator
+from libs.ocrkit.training.orientation import turn_upright
 from libs.ocrkit.training.parity import PARITY_BOUND, ParityBroken, largest_difference
 from libs.ocrkit.training.samples import DetectedLines, detect_lines, jittered_copies
 from libs.ocrkit.training.spec import ModeNotOffered, NothingToTrain, RecognizerTrainingResult, RecognizerTrainingSpec
@@ -42,6 +44,7 @@ _MAX_LINES_PER_BATCH = 64
 _LINES_WITH_COPIES = 1500
 _LINES_SEEN = 20_000
 _PARITY_LINES = 8
+_TURN_BELOW = 0.9
 _LEAST_SHARE_OF_LOOP = 0.3
 
 
@@ -68,6 +71,14 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     base = open_bundle(spec.base_bundle)
 
     narrator.enter("lines")
+    engine = load_engine(base, num_threads=spec.num_threads)
+    try:
+        turned = turn_upright([*spec.training, *spec.validation], Reader(base, engine).read_crops, seed=spec.seed)
+    finally:
+        engine.close()
+    if turned.num_turned:
+        narrator.say(f"{turned.num_turned} of {turned.num_probed} labelled boxes stand on their head; they are learnt upright")
+    spec = replace(spec, training=turned.pages[: len(spec.training)], validation=turned.pages[len(spec.training) :])
     training, validation = collect_lines(spec.training), collect_lines(spec.validation)
     narrator.say(f"{len(training.samples)} lines to learn from, {len(validation.samples)} to validate on")
     narrator.say_rejected("labelled boxes", _together(training.rejected, validation.rejected))
@@ -144,6 +155,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     return RecognizerTrainingResult(
         onnx=written,
         charset=charset,
+        postprocess=replace(base.manifest.postprocess, turn_below=_TURN_BELOW if turned.num_turned else 0.0),
         base_validation=loop.base,
         validation=loop.best,
         parity=parity,

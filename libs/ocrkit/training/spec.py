@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from libs.ocrkit.charset import Charset
+from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.training.data import LabelledPage
 from libs.ocrkit.training.features import FeatureConfig
 from libs.ocrkit.training.line_loss import RoughenConfig
@@ -71,6 +72,7 @@ class RecognizerTrainingResult:
     Args:
         onnx: the base's graph with the trained weights and the head of ``charset``.
         charset: characters of the data and the base alphabet.
+        postprocess: the base's settings of reading; lines are read upside down as well where labelled text stands on its head.
         base_validation: the base's weights (head already cut) on the same lines.
         validation: the kept weights on the validation lines.
         parity: largest difference of probabilities between the trained module and the written graph in ONNX Runtime.
@@ -82,6 +84,7 @@ class RecognizerTrainingResult:
 
     onnx: bytes
     charset: Charset
+    postprocess: DetectorParams
     base_validation: LineValidation
     validation: LineValidation
     parity: float

@@ -2,6 +2,7 @@
 
 from libs.ocrkit.bundle import open_bundle
 from libs.ocrkit.charset import Charset
+from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.training.package import package
 from libs.runtime.names import TASK
 from services.trainer.nodes.report import Report
@@ -21,6 +22,7 @@ def run(spec: NodeSpec, report: Report) -> None:
         open_bundle(spec.begun_bundle_file),
         spec.recognizer_file.read_bytes(),
         Charset(tuple(training["characters"])),
+        DetectorParams(**training["postprocess"]),
         name=TASK.parse(spec.task)["task"],
         metrics={f"val_{name}": validation[name] for name in ("loss", "cer", "line_accuracy")},
         parity={"det": read_json(spec.detector_file)["parity"], "rec": training["parity"]},

@@ -71,6 +71,7 @@ def _explain_mode(spec: NodeSpec, num_lines: int, max_seconds: float, report: Re
 def _facts(result: RecognizerTrainingResult) -> dict[str, object]:
     return {
         "characters": result.charset.characters,
+        "postprocess": asdict(result.postprocess),
         "parity": result.parity,
         "validation": asdict(result.validation),
         "base_validation": asdict(result.base_validation),
