@@ -26,7 +26,7 @@ from libs.ocrkit.models import base_bundle_path
 
 NUM_IMAGES = 72
 NUM_UNLABELED = 8
-NUM_HELD_OUT = 16
+NUM_HELD_OUT = 12
 TRAIN_SEED = 1
 HELD_OUT_SEED = 2
 

@@ -16,6 +16,7 @@ from libs.ocrkit.models import base_bundle_path
 from libs.ocrkit.training.data import LabelledPage
 from libs.ocrkit.training.detector import DetectorTrainingSpec, train_detector
 from libs.ocrkit.training.events import TrainingEvent
+from libs.ocrkit.training.loop import LoopConfig
 from libs.ocrkit.training.package import package_detector
 from libs.ocrkit.training.parity import PARITY_BOUND
 from libs.ocrkit.training.spec import NothingToTrain
@@ -62,7 +63,10 @@ def spec_for(pages: tuple[LabelledPage, ...], folder: Path, **changes: object) -
         training=pages[:-4],
         validation=pages[-4:],
         work_dir=folder / "work",
-        max_seconds=15.0,
+        max_seconds=120.0,
+        epochs=1,
+        batch_size=4,
+        loop=LoopConfig(learning_rate=2e-4, warmup_steps=4, average_decay=0.95),
         crops=CropConfig(size_px=256),
     )
     return replace(spec, **changes)  # type: ignore[arg-type]

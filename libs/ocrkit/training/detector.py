@@ -37,7 +37,6 @@ __all__ = ["DetectorTrainingResult", "DetectorTrainingSpec", "DetectorValidation
 
 _STAGES = {"probe": (0.0, 0.05), "train": (0.05, 0.97), "write": (0.97, 1.0)}
 _LEAST_STEPS_PER_EPOCH = 40
-_MAX_EPOCHS = 12
 _MAX_VALIDATION_PAGES = 24
 _VALIDATION_BATCHES = 8
 _PARITY_PAGES = 2
@@ -82,6 +81,7 @@ class DetectorTrainingSpec:
         seed: of all chance.
         num_threads: cores to use.
         max_seconds: of the loop; 0 only fits the settings to the labels.
+        epochs: at least 40 steps each.
         batch_size: crops of a step.
         loop: learning rate and the like. Source of the rate: measured; at 3e-4 the weights of PP-OCRv6 small fell apart.
         crops: how pages are cut and changed.
@@ -94,6 +94,7 @@ class DetectorTrainingSpec:
     seed: int = 0
     num_threads: int = 2
     max_seconds: float = 300.0
+    epochs: int = 12
     batch_size: int = 2
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(learning_rate=1e-4, warmup_steps=20, average_decay=0.98, patience=4, clip_norm=5.0)
@@ -256,7 +257,7 @@ class _Trainee:
             self._validate,
             DetectorValidation,
             replace(spec.loop, max_seconds=spec.max_seconds),
-            steps=_MAX_EPOCHS * steps_per_epoch,
+            steps=spec.epochs * steps_per_epoch,
             steps_per_epoch=steps_per_epoch,
             checkpoints=checkpoints,
         )
@@ -304,5 +305,5 @@ def _usable(pages: Sequence[LabelledPage]) -> list[LabelledPage]:
 
 def _fingerprint(spec: DetectorTrainingSpec, base: Bundle) -> str:
     pages = [(page.image.name, [(box.quad.tolist(), box.unreadable) for box in page.boxes]) for page in spec.training]
-    parts = (base.digest, spec.seed, spec.batch_size, spec.loop, spec.crops, pages)
+    parts = (base.digest, spec.seed, spec.epochs, spec.batch_size, spec.loop, spec.crops, pages)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

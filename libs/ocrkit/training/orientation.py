@@ -16,7 +16,7 @@ from libs.runtime.errors import Fault
 
 __all__ = ["Turned", "turn_upright"]
 
-_MAX_PROBED_LINES = 300
+_MAX_PROBED_LINES = 100
 _LEAST_SHARE = 0.01
 _LEAST_CHARACTERS = 2
 _LEAST_GAIN = 0.34
@@ -48,7 +48,7 @@ class Turned:
 def turn_upright(pages: Sequence[LabelledPage], read: ReadCrops, *, seed: int) -> Turned:
     """Read labelled boxes both ways and turn those whose label is read only upside down.
 
-    A few hundred boxes are read first; where next to none of them is turned, the others stay unread.
+    A hundred boxes are read first; where next to none of them is turned, the others stay unread.
 
     Args:
         pages: labelled.

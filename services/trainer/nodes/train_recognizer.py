@@ -20,7 +20,7 @@ STAGES = {
     "train": "Training",
     "write": "Writing the weights",
 }
-FIXED_SECONDS = 90.0
+FIXED_SECONDS = 75.0
 SECONDS_A_LINE = 0.06
 """On 2 cores, features of a line and its share of the epochs."""
 
