@@ -70,3 +70,10 @@ def test_lists_follow_the_page_token() -> None:
 
     found = Inkwright(client_with(httpx.MockTransport(answer))).list_datasets()
     assert [dataset.name for dataset in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize("address", ["gateway:8080", "http://gateway:8080", "http://gateway:8080/"])
+def test_an_address_needs_no_scheme(address: str) -> None:
+    client = RestClient(address, "token")
+    assert client.url == "http://gateway:8080"
+    client.close()
