@@ -3,14 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 # torch is exactly this version; PIP_FIND_LINKS or PIP_INDEX_URL in the environment choose where it comes from.
 TORCH := torch==2.13.0
+# Readers of others that ours is measured against; the wheel of RapidOCR carries its models. ONNX Runtime is the one we use.
+PEERS := rapidocr==3.10.0 onnxruntime==1.32.0
 PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check full pins clean
+.PHONY: help setup protos models run demo test check full score bench-read pins clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: .venv/.ready ## install everything into .venv and generate the protos
 
@@ -56,8 +58,22 @@ test: models ## unit, contract, integration and one end-to-end path
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/contract tests/integration
 	$(BIN)/python -m pytest -q tests/e2e
 
-full: check test demo ## everything, slow tiers and benchmarks included; figures go to tests/bench/results
-	$(BIN)/python -m tests.bench
+full: check test demo bench-read ## everything, benchmarks on generated pages included
+
+# An environment of its own: what RapidOCR needs must not decide what Inkwright runs on.
+build/peers/.ready: Makefile
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/pip install -q $(PEERS)
+	touch $@
+
+# `--name "value"` where the variable was given.
+option = $(if $($(1)),--$(2) "$($(1))")
+
+score: models build/peers/.ready ## train on TRAIN=DIR, score on DEV=DIR beside base and peers [LOOSE=1 OUT=name; BUNDLE=file instead of TRAIN]
+	$(BIN)/python -m tests.bench.scoring $(call option,TRAIN,train) $(call option,DEV,dev) $(call option,BUNDLE,bundle) $(call option,OUT,out) $(if $(LOOSE),--loose)
+
+bench-read: models build/peers/.ready ## speed, memory, scores of reading DATA=DIR beside peers [BUNDLE=file PAGES=n ROUNDS=n LOOSE=1 OUT=name]
+	$(BIN)/python -m tests.bench.reading $(call option,DATA,data) $(call option,BUNDLE,bundle) $(call option,PAGES,pages) $(call option,ROUNDS,rounds) $(call option,OUT,out) $(if $(LOOSE),--loose)
 
 pins: setup ## compile requirements.txt from pyproject.toml again
 	$(BIN)/pip-compile -q --extra dev --strip-extras --no-emit-find-links --no-emit-index-url --unsafe-package torch --unsafe-package inkwright -o requirements.txt pyproject.toml
