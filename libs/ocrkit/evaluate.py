@@ -11,6 +11,7 @@ from libs.ocrkit.geometry import Quad, quad_iou
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.metrics import MATCH_IOU, EndToEnd, Line, cer, edit_distance, end_to_end, line_accuracy
 from libs.ocrkit.reader import Reader
+from libs.ocrkit.retained import Retained
 from libs.ocrkit.training.data import LabelledPage, plain_text
 from libs.runtime.errors import Fault
 
@@ -47,7 +48,8 @@ class EvaluationReport:
         cer: character error rate of the same.
         end_to_end: finding and reading together; unreadable boxes count as neither found nor missed.
         lines: line by line, in page order, for comparisons on the same lines.
-        retained_characters: characters of the base alphabet that the model has a class for.
+        writable: characters of the base alphabet that the model has a class for.
+        retained: what it reads of replay lines; None where they were not asked for or no font is there to make them.
         model_size_bytes: of the graphs, by file.
         num_pages: pages read.
         unread_pages: pages that could not be decoded.
@@ -59,7 +61,8 @@ class EvaluationReport:
     cer: float
     end_to_end: EndToEnd
     lines: tuple[LineScore, ...]
-    retained_characters: frozenset[str]
+    writable: frozenset[str]
+    retained: Retained | None
     model_size_bytes: dict[str, int]
     num_pages: int
     unread_pages: tuple[str, ...]
@@ -73,6 +76,7 @@ def evaluate_bundle(
     *,
     engine: EngineName = "auto",
     num_threads: int,
+    retained: Callable[[Reader], Retained | None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> EvaluationReport:
     """Read every page twice: the labelled boxes alone, then the whole page with the bundle's own detector.
@@ -82,6 +86,7 @@ def evaluate_bundle(
         pages: with all their boxes.
         engine: what runs it.
         num_threads: cores it may use.
+        retained: measures it on replay lines as well.
         progress: told the share of pages done.
 
     Raises:
@@ -119,6 +124,7 @@ def evaluate_bundle(
             whole.append(([(quad, text) for _, quad, text in truth], kept))
             if progress is not None:
                 progress(number / len(pages))
+        kept_of_replay = retained(reader) if retained is not None else None
     finally:
         name = loaded.name
         loaded.close()
@@ -128,7 +134,8 @@ def evaluate_bundle(
         cer=cer(pairs),
         end_to_end=end_to_end(whole),
         lines=tuple(scores),
-        retained_characters=frozenset(BASE_ALPHABET) & frozenset(bundle.charset.characters),
+        writable=frozenset(BASE_ALPHABET) & frozenset(bundle.charset.characters),
+        retained=kept_of_replay,
         model_size_bytes={file: entry.size_bytes for file, entry in bundle.manifest.files.items()},
         num_pages=len(whole),
         unread_pages=tuple(unread),

@@ -19,6 +19,9 @@ Part = Literal["training", "check"]
 EM_PX = 64
 """Text is drawn at this size and then reduced, so that hinting and the pixel grid of the font leave no trace."""
 
+_LOOK_PX = 16
+"""Large enough to tell a character from the box of an unknown one, and quick to draw."""
+
 _FOLDERS = (
     Path("/usr/share/fonts"),
     Path("/usr/local/share/fonts"),
@@ -87,7 +90,7 @@ def installed_faces() -> tuple[Face, ...]:
 @lru_cache(maxsize=512)
 def load_face(face: Face) -> ImageFont.FreeTypeFont:
     """The font at ``EM_PX``; without shaping, so that each character is one glyph on every machine."""
-    font = ImageFont.truetype(str(face.path), EM_PX, layout_engine=ImageFont.Layout.BASIC)
+    font = _open(face.path, EM_PX)
     if face.variation is not None:
         font.set_variation_by_name(face.variation)
     return font
@@ -96,7 +99,11 @@ def load_face(face: Face) -> ImageFont.FreeTypeFont:
 @lru_cache(maxsize=1024)
 def drawable(face: Face, characters: frozenset[str]) -> frozenset[str]:
     """Those of the characters that the face draws: not as the box of an unknown one, and not as nothing."""
-    return _drawable(load_face(face), characters)
+    return _drawable(_open(face.path, _LOOK_PX), characters)
+
+
+def _open(path: Path, size_px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(path), size_px, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _drawable(font: ImageFont.FreeTypeFont, characters: frozenset[str]) -> frozenset[str]:
@@ -134,7 +141,7 @@ def _faces_in(path: Path) -> Iterator[Face]:
         return
     try:
         # A font with the bitmaps of emoji has no such size, and one that was left half written does not open.
-        font = ImageFont.truetype(str(path), EM_PX, layout_engine=ImageFont.Layout.BASIC)
+        font = _open(path, _LOOK_PX)
         if _drawable(font, _TEXT) != _TEXT:
             return
     except OSError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from libs.ocrkit.evaluate import EvaluationReport, LineScore
 from libs.ocrkit.metrics import paired_bootstrap
+from libs.ocrkit.retained import Retained, most_lost
 
 __all__ = ["GateRules", "Verdict", "judge"]
 
@@ -16,12 +17,14 @@ class GateRules:
     Args:
         max_cer_rise: by how much the CER may be higher than the other's, at the upper end of the 95 % interval; a model must be
             clearly no worse, equal within noise is enough.
+        max_retained_drop: by how much the character accuracy may fall on the characters that the training labels do not show.
         max_parity: largest difference between trained module and written graph.
         num_samples: of the bootstrap.
         min_lines: with fewer lines the interval says little, which is told but blocks nothing.
     """
 
     max_cer_rise: float = 0.005
+    max_retained_drop: float = 0.02
     max_parity: float = 1e-4
     num_samples: int = 2000
     min_lines: int = 30
@@ -81,15 +84,34 @@ def judge(
             notes.append(f"It reads about as well as {other_name}: the character error rate changes by {interval}.")
         if len(pairs) < rules.min_lines:
             notes.append(f"Few lines were compared ({len(pairs)}); label more pages to be sure.")
-    lost = sorted(other.retained_characters - candidate.retained_characters)
+    lost = sorted(other.writable - candidate.writable)
     if lost:
         blocks.append(f"It can no longer write characters that {other_name} can: {' '.join(lost)}.")
+    if candidate.retained is not None and other.retained is not None:
+        drop, sentence = _retained(candidate.retained, other.retained, other_name)
+        if drop > rules.max_retained_drop:
+            blocks.append(f"It has forgotten characters. {sentence}")
+        else:
+            notes.append(sentence)
     for graph, difference in sorted(parity.items()):
         if not difference <= rules.max_parity:
             blocks.append(f"The written graph {graph} differs by {difference:.1e} from what was trained, more than {rules.max_parity:.0e}.")
     ours, theirs = candidate.end_to_end.hmean_exact, other.end_to_end.hmean_exact
     notes.append(f"Whole pages, exact: h-mean {ours:.3f}, {other_name} {theirs:.3f}.")
     return Verdict(passed=not blocks, reasons=(*blocks, *notes), cer_change=change)
+
+
+def _retained(ours: Retained, theirs: Retained, other_name: str) -> tuple[float, str]:
+    """By how much the score falls, and how to say it."""
+    after, before = ours.decisive, theirs.decisive
+    which = "characters that the training labels do not show" if ours.absent is not None else "the characters of the base alphabet"
+    drop = before.character_accuracy - after.character_accuracy
+    sentence = (
+        f"On {after.num_lines} synthetic lines of {which}, {after.character_accuracy:.3f} of the characters are right, "
+        f"with {other_name} {before.character_accuracy:.3f}."
+    )
+    worst = [f"{character} ({was:.2f} to {now:.2f})" for character, was, now in most_lost(before, after)]
+    return drop, f"{sentence} Most is lost on {', '.join(worst)}." if worst and drop > 0 else sentence
 
 
 def _common(candidate: EvaluationReport, other: EvaluationReport) -> list[tuple[LineScore, LineScore]]:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from libs.ocrkit.bundle import open_bundle
 from libs.ocrkit.evaluate import EvaluationReport, evaluate_bundle
+from libs.ocrkit.retained import RetainedCheck
+from libs.ocrkit.training.data import plain_text
 from services.trainer.nodes.measured import agreement, metrics_of, report_to_json
 from services.trainer.nodes.pages import split_pages
 from services.trainer.nodes.report import Report
@@ -19,18 +21,30 @@ def run(spec: NodeSpec, report: Report) -> None:
     Raises:
         BundleInvalid, ForwardFailed: an engine refuses the bundle or fails on a page.
     """
-    _, pages = split_pages(spec)
+    learnt, pages = split_pages(spec)
     bundle, base = open_bundle(spec.bundle_file), open_bundle(spec.base_bundle)
     training = read_json(spec.training_file)
 
     def share(begin: float, end: float, message: str) -> Callable[[float], None]:
         return lambda part: report.progress(begin + (end - begin) * part, message)
 
-    trained = evaluate_bundle(
-        bundle, pages, engine="openvino", num_threads=spec.num_threads, progress=share(0.0, 0.4, "Reading with the trained model")
-    )
+    labels = (plain_text(box.text) for page in learnt for box in page.boxes if not box.unreadable)
+    check = RetainedCheck(base.charset, labels)
     before = evaluate_bundle(
-        base, pages, engine="openvino", num_threads=spec.num_threads, progress=share(0.4, 0.8, "Reading with the base")
+        base,
+        pages,
+        engine="openvino",
+        num_threads=spec.num_threads,
+        retained=check.of_base,
+        progress=share(0.0, 0.4, "Reading with the base"),
+    )
+    trained = evaluate_bundle(
+        bundle,
+        pages,
+        engine="openvino",
+        num_threads=spec.num_threads,
+        retained=check.of_trained,
+        progress=share(0.4, 0.8, "Reading with the trained model"),
     )
     other = evaluate_bundle(
         bundle,
@@ -43,11 +57,29 @@ def run(spec: NodeSpec, report: Report) -> None:
     metrics = metrics_of(trained, loss=training["validation"]["loss"])
     base_metrics = metrics_of(before, loss=training["base_validation"]["loss"])
     _tell(trained, metrics, base_metrics, report)
+    _tell_retained(check, trained, before, report)
     report.log(f"{trained.engine} and {other.engine} read {alike} of {compared} lines alike")
     report.info(num_validation_lines=len(trained.lines), engine=trained.engine, lines_alike=f"{alike} of {compared}")
     reports = {"trained": report_to_json(trained), "base": report_to_json(before)}
     parity = {"engines": [trained.engine, other.engine], "alike": alike, "compared": compared}
     write_json(spec.evaluation_file, {"metrics": metrics, "base_metrics": base_metrics, "parity": parity, "reports": reports})
+
+
+def _tell_retained(check: RetainedCheck, trained: EvaluationReport, before: EvaluationReport, report: Report) -> None:
+    if trained.retained is None or before.retained is None:
+        report.log("No font was found on this machine, so it is not known which characters the model has kept", level="warning")
+        return
+    if check.unrendered:
+        report.log(f"No font shows these characters, so they are not checked: {' '.join(sorted(check.unrendered))}", level="warning")
+    report.log(f"{len(check.absent)} characters that the base reads are not in the training labels: {' '.join(sorted(check.absent))}")
+    pairs = [("the whole base alphabet", trained.retained.alphabet, before.retained.alphabet)]
+    if trained.retained.absent is not None and before.retained.absent is not None:
+        pairs.append(("characters the labels do not show", trained.retained.absent, before.retained.absent))
+    for name, after, base in pairs:
+        report.log(
+            f"{after.num_lines} synthetic lines of {name}: {after.character_accuracy:.4f} of the characters and "
+            f"{after.line_accuracy:.4f} of the lines right, with the base {base.character_accuracy:.4f} and {base.line_accuracy:.4f}"
+        )
 
 
 def _tell(trained: EvaluationReport, metrics: dict[str, float], base_metrics: dict[str, float], report: Report) -> None:

@@ -3,26 +3,28 @@
 from dataclasses import asdict
 from typing import Any
 
-from libs.ocrkit.charset import BASE_ALPHABET
 from libs.ocrkit.evaluate import EvaluationReport, LineScore
 from libs.ocrkit.metrics import EndToEnd
+from libs.ocrkit.retained import ReplayScore, Retained
 
 
 def metrics_of(report: EvaluationReport, *, loss: float) -> dict[str, float]:
-    """What a model shows of itself.
+    """What a model shows of itself; without ``retained_characters`` where no replay lines could be made.
 
     Args:
         loss: CTC on the validation lines, as training measured it.
     """
-    return {
+    metrics = {
         "loss": loss,
         "line_accuracy": report.line_accuracy,
         "cer": report.cer,
         "hmean_exact": report.end_to_end.hmean_exact,
         "hmean_folded": report.end_to_end.hmean_folded,
         "detection_hmean": report.end_to_end.detection_hmean,
-        "retained_characters": len(report.retained_characters) / len(BASE_ALPHABET),
     }
+    if report.retained is not None:
+        metrics["retained_characters"] = report.retained.decisive.character_accuracy
+    return metrics
 
 
 def agreement(one: EvaluationReport, other: EvaluationReport) -> tuple[int, int]:
@@ -34,7 +36,7 @@ def agreement(one: EvaluationReport, other: EvaluationReport) -> tuple[int, int]
 
 def report_to_json(report: EvaluationReport) -> dict[str, Any]:
     """The form in which ``evaluate`` hands a report to ``gate``."""
-    return {**asdict(report), "retained_characters": sorted(report.retained_characters)}
+    return {**asdict(report), "writable": sorted(report.writable)}
 
 
 def report_from_json(value: dict[str, Any]) -> EvaluationReport:
@@ -42,7 +44,14 @@ def report_from_json(value: dict[str, Any]) -> EvaluationReport:
     parts = {
         "end_to_end": EndToEnd(**value["end_to_end"]),
         "lines": tuple(LineScore(**line) for line in value["lines"]),
-        "retained_characters": frozenset(value["retained_characters"]),
+        "writable": frozenset(value["writable"]),
+        "retained": _retained_from_json(value["retained"]),
         "unread_pages": tuple(value["unread_pages"]),
     }
     return EvaluationReport(**{**value, **parts})
+
+
+def _retained_from_json(value: dict[str, Any] | None) -> Retained | None:
+    if value is None:
+        return None
+    return Retained(ReplayScore(**value["alphabet"]), ReplayScore(**value["absent"]) if value["absent"] is not None else None)
