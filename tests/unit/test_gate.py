@@ -66,8 +66,8 @@ def test_forgotten_characters_block_in_words() -> None:
     verdict = judge(replace(GOOD, retained=after), replace(BAD, retained=before), parity={})
     assert not verdict.passed
     assert verdict.reasons[0] == (
-        "It has forgotten characters. On 200 synthetic lines of characters that the training labels do not show, 0.870 of the characters are right, "
-        "with the base 0.900. Most is lost on é (0.90 to 0.20), { (1.00 to 0.90)."
+        "It has forgotten characters. On 200 synthetic lines of characters that the training labels do not show, "
+        "0.870 of the characters are right, with the base 0.900. Most is lost on é (0.90 to 0.20), { (1.00 to 0.90)."
     )
 
 
