@@ -24,6 +24,8 @@ _BOX = JitterConfig(grow_low=0.0, grow_high=0.22, turn_rad=0.02)
 _CORNER = 0.015
 _NEIGHBOURS = 0.25
 _RULE = 0.06
+_OVEREXPOSED = 0.35
+"""How often the paper is plain white, as most scanners make it."""
 _INVERTED = 0.06
 _COLOURED = 0.12
 _DISTORTED = 0.25
@@ -106,7 +108,8 @@ def _printed(ink_HW: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     if rng.random() < 0.2:
         # A soft threshold above or below the middle makes strokes thinner or thicker.
         ink_HW = np.clip((cv2.GaussianBlur(ink_HW, (0, 0), 0.7) - rng.uniform(0.05, 0.3)) * 1.6, 0, 1).astype(np.float32)
-    paper, ink = rng.normal(rng.uniform(185, 252), 3, 3), rng.normal(rng.uniform(5, 95), 4, 3)
+    tone = rng.uniform(246, 262) if rng.random() < _OVEREXPOSED else rng.uniform(185, 250)
+    paper, ink = rng.normal(tone, 3, 3), rng.normal(rng.uniform(5, 95), 4, 3)
     if rng.random() < _COLOURED:
         ink = rng.uniform(10, 150, 3)
     if rng.random() < _COLOURED:
