@@ -9,7 +9,7 @@ PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check full score bench-read pins clean
+.PHONY: help setup protos models run demo test check full score bench-read bench-train pins clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -58,7 +58,7 @@ test: models ## unit, contract, integration and one end-to-end path
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/contract tests/integration
 	$(BIN)/python -m pytest -q tests/e2e
 
-full: check test demo bench-read ## everything, benchmarks on generated pages included
+full: check test demo bench-read bench-train ## everything, benchmarks on generated pages included
 
 # An environment of its own: what RapidOCR needs must not decide what Inkwright runs on.
 build/peers/.ready: Makefile
@@ -74,6 +74,9 @@ score: models build/peers/.ready ## train on TRAIN=DIR, score on DEV=DIR beside 
 
 bench-read: models build/peers/.ready ## speed, memory, scores of reading DATA=DIR beside peers [BUNDLE=file PAGES=n ROUNDS=n LOOSE=1 OUT=name]
 	$(BIN)/python -m tests.bench.reading $(call option,DATA,data) $(call option,BUNDLE,bundle) $(call option,PAGES,pages) $(call option,ROUNDS,rounds) $(call option,OUT,out) $(if $(LOOSE),--loose)
+
+bench-train: models ## the training loop beside the bare torch step on the same batches [STEPS=n OUT=name]
+	$(BIN)/python -m tests.bench.training $(call option,STEPS,steps) $(call option,OUT,out)
 
 pins: setup ## compile requirements.txt from pyproject.toml again
 	$(BIN)/pip-compile -q --extra dev --strip-extras --no-emit-find-links --no-emit-index-url --unsafe-package torch --unsafe-package inkwright -o requirements.txt pyproject.toml
