@@ -65,9 +65,10 @@ def training_figures(trained: Trained) -> dict[str, object]:
     }
 
 
-def bundle_table(metrics: Mapping[str, float]) -> Table:
-    """What a bundle says of itself."""
-    return Table("The bundle's own measures", ("measure", "value"), [(name, f"{value:.4f}") for name, value in sorted(metrics.items())])
+def bundle_tables(metrics: Mapping[str, float]) -> list[Table]:
+    """What a bundle says of itself, where it says anything."""
+    rows = [(name, f"{value:.4f}") for name, value in sorted(metrics.items())]
+    return [Table("The bundle's own measures", ("measure", "value"), rows)] if rows else []
 
 
 def score(options: argparse.Namespace) -> Report:
@@ -95,7 +96,7 @@ def score(options: argparse.Namespace) -> Report:
         command=command_line("score", **variables, LOOSE=int(options.loose)),
         tables=[
             score_table(scored, is_loose=options.loose),
-            *(training_tables(trained) if trained else [bundle_table(bundle.manifest.metrics)]),
+            *(training_tables(trained) if trained else bundle_tables(bundle.manifest.metrics)),
             about_table(abouts),
         ],
         figures={

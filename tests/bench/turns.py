@@ -1,6 +1,5 @@
 """Readers measured in turns: what disturbs the machine for a while disturbs all of them."""
 
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+
+import numpy as np
 
 from libs.ocrkit.reading import LineJson
 from tests.bench.reader_process import ReaderKind, ReaderProcess
@@ -48,7 +49,7 @@ class Alone:
 
     def percentile_seconds(self, percent: int) -> float:
         """Time of a page that ``percent`` of a hundred pages do not exceed."""
-        return statistics.quantiles([*self.seconds, *self.seconds], n=100, method="inclusive")[percent - 1]
+        return float(np.percentile(self.seconds, percent))
 
 
 def measure_alone(kinds: Sequence[ReaderKind], pages: Sequence[Path], large_page: Path | None, *, num_rounds: int = 1) -> list[Alone]:
