@@ -38,7 +38,7 @@ protos: setup ## generate protos/gen and protos/api.txtpb after an edit
 	touch protos/gen/.ready
 
 models: setup ## fetch and verify the base models (Apache-2.0) into models/
-	$(BIN)/python -m libs.ocrkit.models
+	$(BIN)/python -m libs.ocrkit.make_models
 
 run: models ## start everything on this machine and stay; Ctrl-C stops it
 	$(BIN)/python -m deploy.embedded

@@ -80,7 +80,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     Args:
         path: where to; the folder is made.
         manifest: its ``files`` are filled in here.
-        files: name to content; the two graphs the manifest names must be there.
+        files: name to content; the graphs the manifest names must be there.
 
     Raises:
         BundleInvalid: what would be written could not be opened again.
@@ -120,7 +120,7 @@ def open_bundle(path: Path) -> Bundle:
             manifest, digest = _manifest(archive, name)
             for file, entry in manifest.files.items():
                 data = _verified(archive, file, entry, name)
-                if file in (manifest.detector.file, manifest.recognizer.file):
+                if file in manifest.graph_files:
                     _check_graph(data, file, manifest, name)
         return Bundle(path=path, manifest=manifest, digest=digest, size_bytes=path.stat().st_size)
     except FileNotFoundError as error:
@@ -150,8 +150,8 @@ def _manifest(archive: zipfile.ZipFile, name: str) -> tuple[Manifest, str]:
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise BundleInvalid(f"The manifest of {name} is wrong at {where}: {first['msg']}.", bundle=name, field=where) from error
     listed = {MANIFEST_NAME, *manifest.files}
-    if listed != set(names) or not {manifest.detector.file, manifest.recognizer.file} <= manifest.files.keys():
-        odd = sorted(listed ^ set(names)) or sorted({manifest.detector.file, manifest.recognizer.file} - manifest.files.keys())
+    if listed != set(names) or not manifest.graph_files.keys() <= manifest.files.keys():
+        odd = sorted(listed ^ set(names)) or sorted(manifest.graph_files.keys() - manifest.files.keys())
         raise BundleInvalid(f"{name} and its manifest do not list the same files: {', '.join(odd)}.", bundle=name, file=odd[0])
     return manifest, hashlib.sha256(data).hexdigest()
 
@@ -168,7 +168,7 @@ def _check_graph(data: bytes, file: str, manifest: Manifest, name: str) -> None:
         graph = onnx.load_model_from_string(data).graph
     except DecodeError as error:
         raise BundleInvalid(f"{file} in {name} is no ONNX graph.", bundle=name, file=file) from error
-    spec = manifest.detector if file == manifest.detector.file else manifest.recognizer
+    spec = manifest.graph_files[file]
     weights = {initializer.name for initializer in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in weights]
     outputs = {value.name: value for value in graph.output}
@@ -177,7 +177,7 @@ def _check_graph(data: bytes, file: str, manifest: Manifest, name: str) -> None:
     # Weights beside the graph would be read from whatever folder the process stands in.
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(graph)):
         raise BundleInvalid(f"{file} in {name} keeps weights outside the bundle.", bundle=name, file=file)
-    if file == manifest.recognizer.file:
+    if spec is manifest.recognizer:
         dims = outputs[spec.output_name].type.tensor_type.shape.dim
         num_classes = dims[-1].dim_value if dims else 0
         expected = len(manifest.charset.characters) + 1

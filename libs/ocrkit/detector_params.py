@@ -17,7 +17,12 @@ class DetectorParams:
         unclip_ratio: how far a box grows, times area over outline; the map shows shrunken text.
         min_side_px: boxes whose shorter side is below this are dropped (pixels of the map, before growing).
         max_boxes: the best this many are kept.
+        crop_margin: how far a box is grown on every side before its line is cut out, in heights of the line. The recognizer was made
+            for lines with some paper around them, and every pixel of width costs time.
         min_text_conf: lines read with less confidence are dropped.
+        conf_slope: of the line through the logits of confidences, fitted on validation lines: what is shown as 0.9 is right nine times
+            of ten. Limits (``min_text_conf``, ``turn_below``) are of the confidence before.
+        conf_offset: of the same line.
         turn_below: lines read with less confidence are read upside down as well, and the surer reading counts; 0 for never.
     """
 
@@ -30,5 +35,8 @@ class DetectorParams:
     unclip_ratio: float = 1.4
     min_side_px: float = 3.0
     max_boxes: int = 2000
+    crop_margin: float = 0.0
     min_text_conf: float = 0.5
+    conf_slope: float = 1.0
+    conf_offset: float = 0.0
     turn_below: float = 0.0

@@ -4,9 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.charset import BASE_ALPHABET
-from libs.ocrkit.engines.engine import EngineName, load_engine
+from libs.ocrkit.engines.engine import EngineName, Precision, load_engine
 from libs.ocrkit.geometry import Quad, quad_iou
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.metrics import MATCH_IOU, EndToEnd, Line, cer, edit_distance, end_to_end, line_accuracy
@@ -15,7 +18,7 @@ from libs.ocrkit.retained import Retained
 from libs.ocrkit.training.data import LabelledPage, plain_text
 from libs.runtime.errors import Fault
 
-__all__ = ["EvaluationReport", "LineScore", "evaluate_bundle"]
+__all__ = ["EvaluationReport", "LineScore", "evaluate_bundle", "read_labelled"]
 
 
 @dataclass(frozen=True)
@@ -106,16 +109,8 @@ def evaluate_bundle(
             except (Fault, OSError):
                 unread.append(page.image.name)
                 continue
-            truth = [
-                (index, box.quad, plain_text(box.text))
-                for index, box in enumerate(page.boxes)
-                if not box.unreadable and plain_text(box.text)
-            ]
-            readings = reader.read_lines(image_HW3, [quad for _, quad, _ in truth])
-            scores += [
-                LineScore(page.image.name, index, text, read, conf, edit_distance(text, read))
-                for (index, _, text), (read, conf) in zip(truth, readings, strict=True)
-            ]
+            truth = _truth(page)
+            scores += _read_boxes(reader, page, image_HW3)
             started_at = time.monotonic()
             lines = reader.read(image_HW3)
             seconds += time.monotonic() - started_at
@@ -142,6 +137,41 @@ def evaluate_bundle(
         seconds=seconds,
         engine=name,
     )
+
+
+def read_labelled(bundle: Bundle, pages: Sequence[LabelledPage], *, precision: Precision, num_threads: int) -> list[LineScore]:
+    """Read the labelled boxes alone; pages that cannot be decoded are left out.
+
+    Raises:
+        BundleInvalid: the engine refuses a graph.
+        ForwardFailed: the model could not be run.
+    """
+    loaded = load_engine(bundle, num_threads=num_threads, precision=precision)
+    reader = Reader(bundle, loaded)
+    scores: list[LineScore] = []
+    for page in pages:
+        try:
+            image_HW3 = decode_image(page.image.read_bytes())
+        except (Fault, OSError):
+            continue
+        scores += _read_boxes(reader, page, image_HW3)
+    loaded.close()
+    return scores
+
+
+def _truth(page: LabelledPage) -> list[tuple[int, Quad, str]]:
+    """Position, place and text of each box that can be read."""
+    texts = ((index, box.quad, plain_text(box.text)) for index, box in enumerate(page.boxes) if not box.unreadable)
+    return [entry for entry in texts if entry[2]]
+
+
+def _read_boxes(reader: Reader, page: LabelledPage, image_HW3: NDArray[np.uint8]) -> list[LineScore]:
+    truth = _truth(page)
+    readings = reader.read_lines(image_HW3, [quad for _, quad, _ in truth])
+    return [
+        LineScore(page.image.name, index, text, read, conf, edit_distance(text, read))
+        for (index, _, text), (read, conf) in zip(truth, readings, strict=True)
+    ]
 
 
 def _on_ignored(quad: Quad, ignored: Sequence[Quad]) -> bool:

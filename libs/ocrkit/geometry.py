@@ -9,9 +9,8 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike, NDArray
-from shapely.geometry import Polygon
-from shapely.geometry.base import BaseGeometry
 
 Quad: TypeAlias = NDArray[np.float64]
 """float64 (4, 2): x, y in pixels, clockwise on the screen, beginning at the top left of the text."""
@@ -58,21 +57,40 @@ def clip_quad(quad: Quad, width_px: int, height_px: int) -> tuple[Quad, bool]:
     return inside, bool(np.abs(inside - quad).max() > SAME_PX)
 
 
+def grow_quad(quad: Quad, by_px: float) -> Quad:
+    """The quad with each side moved outwards along the two it meets; corners keep their order."""
+    ahead = np.roll(quad, -1, axis=0) - quad
+    ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
+    grown: Quad = quad + by_px * (np.roll(ahead, 1, axis=0) - ahead)
+    return grown
+
+
 def quad_iou(a: Quad, b: Quad) -> float:
     """Intersection over union in [0, 1]; 0 where neither has an area."""
     ax0, ay0, ax1, ay1 = quad_bounds(a)
     bx0, by0, bx1, by1 = quad_bounds(b)
     if ax0 >= bx1 or bx0 >= ax1 or ay0 >= by1 or by0 >= ay1:
         return 0.0
-    p, q = _polygon(a), _polygon(b)
-    shared = float(p.intersection(q).area)
-    union = float(p.area) + float(q.area) - shared
-    return min(1.0, shared / union) if union > 0 else 0.0
+    return float(quad_ious([a], [b])[0])
 
 
-def _polygon(quad: Quad) -> BaseGeometry:
-    polygon = Polygon(quad)
-    return polygon if polygon.is_valid else polygon.buffer(0)
+def quad_ious(a: Sequence[Quad], b: Sequence[Quad]) -> NDArray[np.float64]:
+    """``quad_iou`` pair by pair: float64 (N,)."""
+    if not a:
+        return np.zeros(0)
+    p, q = _polygons(a), _polygons(b)
+    shared = shapely.area(shapely.intersection(p, q))
+    union = shapely.area(p) + shapely.area(q) - shared
+    ious: NDArray[np.float64] = np.where(union > 0, np.minimum(1.0, shared / np.maximum(union, 1e-12)), 0.0)
+    return ious
+
+
+def _polygons(quads: Sequence[Quad]) -> NDArray[np.object_]:
+    polygons: NDArray[np.object_] = np.asarray(shapely.polygons(np.stack(quads)), dtype=object)
+    # A quad that crosses itself has no area of its own that can be intersected.
+    crossed = ~shapely.is_valid(polygons)
+    polygons[crossed] = shapely.buffer(polygons[crossed], 0)
+    return polygons
 
 
 def order_corners(points: ArrayLike) -> Quad:

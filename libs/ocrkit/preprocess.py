@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.ocrkit.detector_params import DetectorParams
-from libs.ocrkit.geometry import Quad, quad_bounds
+from libs.ocrkit.geometry import Quad, grow_quad, quad_bounds
 
 LINE_HEIGHT_PX = 48
 MAX_LINE_WIDTH_PX = 2560
@@ -31,7 +31,12 @@ def line_size(quad: Quad) -> tuple[float, float]:
 
 
 def warp_line(
-    image_HW3: NDArray[np.uint8], quad: Quad, *, height_px: int = LINE_HEIGHT_PX, max_width_px: int = MAX_LINE_WIDTH_PX
+    image_HW3: NDArray[np.uint8],
+    quad: Quad,
+    *,
+    margin: float = 0.0,
+    height_px: int = LINE_HEIGHT_PX,
+    max_width_px: int = MAX_LINE_WIDTH_PX,
 ) -> NDArray[np.uint8]:
     """Cut a line out of a page and bring it to the height of the network.
 
@@ -41,6 +46,7 @@ def warp_line(
     Args:
         image_HW3: uint8, blue-green-red.
         quad: where the line stands; it may reach out of the image, the border is then repeated.
+        margin: how much around the quad is cut out with it, on each side, in heights of the line.
         height_px: of the result.
         max_width_px: longer lines are squeezed to this width, never cut.
 
@@ -51,6 +57,8 @@ def warp_line(
     if height >= VERTICAL_RATIO * width:
         quad = np.roll(quad, -1, axis=0)
         width, height = height, width
+    if margin:
+        quad, width, height = grow_quad(quad, margin * height), width + 2 * margin * height, height * (1 + 2 * margin)
     line_width = min(max(1, math.ceil(height_px * width / max(height, 1e-6))), max_width_px)
     source_HW3, corners = _cut_out(image_HW3, quad)
     times = max(1, min(round(height / height_px), 8))

@@ -8,18 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle
+from libs.ocrkit.confidence import calibrated
 from libs.ocrkit.engines.engine import Engine
 from libs.ocrkit.geometry import Quad, clip_quad, quad_area, reading_order
-from libs.ocrkit.postprocess.columns import cut_columns
+from libs.ocrkit.postprocess.columns import StepGrid, cut_characters, cut_columns
 from libs.ocrkit.postprocess.ctc import Piece, decode_pieces, joined
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
 from libs.ocrkit.preprocess import detector_input, normalize_lines, warp_line
 
-WIDTH_STEP_PX = 64
+WIDTH_STEP_PX = 32
 """Batches have widths of whole steps: few shapes, each prepared once by the engine, and little padding."""
 
 BATCH_AREA_PX = 48 * 1280
 """Crops of one batch, padding included; on a CPU larger batches bring nothing and cost memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadCharacter:
+    """One character of a line: its probability in [0, 1] and where it stands, in pixels of the upright image."""
+
+    text: str
+    conf: float
+    quad: Quad
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,28 +38,31 @@ class ReadLine:
 
     Args:
         text: never empty.
-        conf: in [0, 1].
+        conf: in [0, 1], the probability that the whole line is right where the model's confidence was calibrated.
         quad: pixels of the upright image.
+        characters: of ``text``, in order; empty where they were not asked for.
     """
 
     text: str
     conf: float
     quad: Quad
+    characters: tuple[ReadCharacter, ...] = ()
 
 
 class Reader:
-    """Reads with one bundle through one engine; like the engine not for two threads at once."""
+    """Reads with one bundle through one engine; like the engine it may be used from several threads."""
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self._manifest = bundle.manifest
         self._charset = bundle.charset
         self._engine = engine
 
-    def read(self, image_HW3: NDArray[np.uint8]) -> list[ReadLine]:
+    def read(self, image_HW3: NDArray[np.uint8], *, characters: bool = False) -> list[ReadLine]:
         """Find and read all text of a page.
 
         Args:
             image_HW3: uint8, blue-green-red, upright, any size from 1 x 1.
+            characters: whether each line comes with its characters.
 
         Returns:
             Lines in reading order; those without text or below the model's confidence limit are left out.
@@ -58,12 +71,12 @@ class Reader:
             ForwardFailed: the model could not be run.
         """
         quads = self.find_lines(image_HW3)
-        limit = self._manifest.postprocess.min_text_conf
+        params = self._manifest.postprocess
         lines = [
-            ReadLine(piece.text, piece.conf, part)
+            ReadLine(piece.text, calibrated(piece.conf, params), part, line.characters(piece, quad) if characters else ())
             for quad, line in zip(quads, self._read(self._crops(image_HW3, quads)), strict=True)
             for piece, part in zip(line.pieces, line.cut(quad), strict=True)
-            if piece.conf >= limit
+            if piece.conf >= params.min_text_conf
         ]
         return [lines[index] for index in reading_order([line.quad for line in lines])]
 
@@ -97,11 +110,12 @@ class Reader:
         Raises:
             ForwardFailed: the model could not be run.
         """
-        return [joined(line.pieces) for line in self._read(crops)]
+        read = (joined(line.pieces) for line in self._read(crops))
+        return [(text, calibrated(conf, self._manifest.postprocess) if text else 0.0) for text, conf in read]
 
     def _crops(self, image_HW3: NDArray[np.uint8], quads: Sequence[Quad]) -> list[NDArray[np.uint8]]:
-        spec = self._manifest.recognizer
-        return [warp_line(image_HW3, quad, height_px=spec.height_px, max_width_px=spec.max_width_px) for quad in quads]
+        spec, margin = self._manifest.recognizer, self._manifest.postprocess.crop_margin
+        return [warp_line(image_HW3, quad, margin=margin, height_px=spec.height_px, max_width_px=spec.max_width_px) for quad in quads]
 
     def _read(self, crops: Sequence[NDArray[np.uint8]]) -> list["_Line"]:
         """Each line as it stands, or upside down where that is surer."""
@@ -114,23 +128,25 @@ class Reader:
         return lines
 
     def _read_once(self, crops: Sequence[NDArray[np.uint8]]) -> list["_Line"]:
-        lines: list[_Line] = [_Line((), 0.0, 0.0)] * len(crops)
+        lines = [_Line((), StepGrid(0.0, 0.0))] * len(crops)
+        margin = self._manifest.postprocess.crop_margin
         for width_px, indices in plan_batches([crop.shape[1] for crop in crops]):
             probs_BTC = self._engine.recognize(normalize_lines([crops[index] for index in indices], width_px))
             steps_per_px = probs_BTC.shape[1] / width_px
             for index, pieces in zip(indices, decode_pieces(probs_BTC, self._charset), strict=True):
                 height_px, line_width_px = crops[index].shape[:2]
-                lines[index] = _Line(tuple(pieces), steps_per_px * height_px, steps_per_px * line_width_px)
+                steps_per_height = steps_per_px * height_px / (1 + 2 * margin)
+                before = margin * steps_per_height
+                lines[index] = _Line(tuple(pieces), StepGrid(steps_per_height, steps_per_px * line_width_px - 2 * before, before))
         return lines
 
 
 @dataclass(frozen=True)
 class _Line:
-    """What a line says, how long it and its height are in time steps, and whether it was read upside down."""
+    """What a line says, where its time steps lie, and whether it was read upside down."""
 
     pieces: tuple[Piece, ...]
-    steps_per_height: float
-    num_steps: float
+    grid: StepGrid
     is_turned: bool = False
 
     @property
@@ -138,9 +154,16 @@ class _Line:
         return joined(self.pieces)[1]
 
     def cut(self, quad: Quad) -> list[Quad]:
-        if self.is_turned:
-            quad = np.roll(quad, 2, axis=0)
-        return cut_columns(quad, self.pieces, steps_per_height=self.steps_per_height, num_line_steps=self.num_steps)
+        return cut_columns(self._as_read(quad), self.pieces, self.grid)
+
+    def characters(self, piece: Piece, quad: Quad) -> tuple[ReadCharacter, ...]:
+        parts = cut_characters(self._as_read(quad), piece, self.grid)
+        return tuple(
+            ReadCharacter(character, min(1.0, conf), part) for character, conf, part in zip(piece.text, piece.confs, parts, strict=True)
+        )
+
+    def _as_read(self, quad: Quad) -> Quad:
+        return np.roll(quad, 2, axis=0) if self.is_turned else quad
 
 
 def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:
@@ -150,7 +173,7 @@ def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:
         widths_px: of the lines.
 
     Returns:
-        Width of the batch (a multiple of 64, at least 64) and the indices of its lines; each line is in exactly one batch.
+        Width of the batch (a multiple of 32, at least 32) and the indices of its lines; each line is in exactly one batch.
     """
     buckets: dict[int, list[int]] = {}
     for index, width_px in enumerate(widths_px):

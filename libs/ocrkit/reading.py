@@ -1,6 +1,7 @@
 """Reading a whole folder without any server: what ``inkctl read`` does."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -84,25 +85,33 @@ def read_folder(
         ForwardFailed: the model could not be run.
     """
     paths = list_images(images_dir)
-    loaded = load_engine(bundle, engine=engine, num_threads=num_threads)
+    loaded = load_engine(bundle, engine=engine, num_threads=num_threads, mode="throughput")
     reader = Reader(bundle, loaded)
     pages: dict[str, list[LineJson]] = {}
     unread: list[Unread] = []
+    readers = ThreadPoolExecutor(num_threads, thread_name_prefix="read")
     try:
-        for number, path in enumerate(paths, start=1):
-            try:
-                image_HW3 = decode_image(path.read_bytes())
-            except OSError as error:
-                unread.append(Unread(path, f"It cannot be opened: {error.strerror}."))
-            except Fault as fault:
-                unread.append(Unread(path, fault.message))
+        for number, (path, read) in enumerate(zip(paths, readers.map(lambda path: _read(reader, path), paths), strict=True), start=1):
+            if isinstance(read, Unread):
+                unread.append(read)
             else:
-                pages[path.stem] = [line_to_json(line) for line in reader.read(image_HW3)]
+                pages[path.stem] = read
             if on_page:
                 on_page(path, number, len(paths))
     finally:
+        readers.shutdown(cancel_futures=True)
         loaded.close()
     return FolderReading(pages, tuple(unread))
+
+
+def _read(reader: Reader, path: Path) -> list[LineJson] | Unread:
+    try:
+        image_HW3 = decode_image(path.read_bytes())
+    except OSError as error:
+        return Unread(path, f"It cannot be opened: {error.strerror}.")
+    except Fault as fault:
+        return Unread(path, fault.message)
+    return [line_to_json(line) for line in reader.read(image_HW3)]
 
 
 def list_images(images_dir: Path) -> list[Path]:

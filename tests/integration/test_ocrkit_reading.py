@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from libs.ocrkit.bundle import Bundle, BundleInvalid, open_bundle, write_bundle
 from libs.ocrkit.engines.engine import Engine, load_engine
 from libs.ocrkit.geometry import quad_from_box, quad_iou, quad_rotated
-from libs.ocrkit.models import BASES, base_bundle_path, make_models
+from libs.ocrkit.make_models import make_models
+from libs.ocrkit.models import BASES, base_bundle_path
 from libs.ocrkit.postprocess.ctc import decode_greedy
 from libs.ocrkit.reader import Reader
 from libs.ocrkit.reading import open_named_bundle, read_folder
@@ -71,7 +72,7 @@ def test_a_turned_page_reads_the_same(base: Bundle, openvino: Engine) -> None:
 def test_text_on_its_head_is_read_where_the_model_allows(base: Bundle, openvino: Engine, tmp_path: Path) -> None:
     manifest = base.manifest
     settings = replace(manifest.postprocess, turn_below=0.98)
-    turning = package_detector(tmp_path / "turning.inkbundle", base, base.read(manifest.detector.file), settings)
+    turning = package_detector(tmp_path / "turning.inkbundle", base, base.read(manifest.detector.file), None, settings)
     page = np.ascontiguousarray(page_of(LINES)[::-1, ::-1])
     lines = Reader(turning, openvino).read(page)
     assert sorted(line.text.replace(" ", "") for line in lines) == sorted(line.replace(" ", "") for line in LINES)

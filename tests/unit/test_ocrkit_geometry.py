@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from libs.ocrkit.geometry import (
     Quad,
     clip_quad,
+    grow_quad,
     is_upright_box,
     order_corners,
     quad_area,
@@ -17,6 +18,7 @@ from libs.ocrkit.geometry import (
     quad_bounds,
     quad_from_box,
     quad_iou,
+    quad_ious,
     quad_rotated,
     reading_order,
     signed_area,
@@ -106,3 +108,20 @@ def test_a_slanted_page_is_read_line_by_line(num_lines: int, num_words: int, slo
 @given(st.lists(boxes(), max_size=30))
 def test_reading_order_loses_nothing(quads: list[Quad]) -> None:
     assert sorted(reading_order(quads)) == list(range(len(quads)))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 2.0, -1.2])
+def test_a_grown_rectangle_is_the_rectangle_that_is_larger_all_round(angle: float) -> None:
+    grown = grow_quad(quad_rotated(50, 40, 30, 10, angle), 3)
+    np.testing.assert_allclose(grown, quad_rotated(50, 40, 36, 16, angle), atol=1e-9)
+
+
+def test_overlaps_pair_by_pair_are_those_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    a = [quad_rotated(*rng.uniform(0, 30, 2), *rng.uniform(5, 30, 2), rng.uniform(0, 6)) for _ in range(40)]
+    b = [quad_rotated(*rng.uniform(0, 30, 2), *rng.uniform(5, 30, 2), rng.uniform(0, 6)) for _ in range(40)]
+    crossed = np.array([[0, 0], [10, 10], [10, 0], [0, 10]], dtype=np.float64)
+    np.testing.assert_allclose(
+        quad_ious([*a, crossed], [*b, crossed]), [quad_iou(p, q) for p, q in zip([*a, crossed], [*b, crossed], strict=True)]
+    )
+    assert quad_ious([], []).size == 0

@@ -53,28 +53,28 @@ def test_feasible_means_that_a_path_exists(num_steps: int, labels: tuple[int, ..
 
 
 def rows() -> list[CachedRow]:
-    return [CachedRow(width, row, 4, width // 8) for width in (64, 128) for row in range(11)]
+    return [CachedRow(width, row, 4, 1, width // 8) for width in (64, 128) for row in range(11)]
 
 
 def test_an_epoch_holds_every_line_once_in_batches_of_one_width() -> None:
-    order = BatchOrder(rows(), steps_per_batch=48, max_lines=4, seed=3)
+    order = BatchOrder(rows(), width_per_batch_px=384, max_lines=4, seed=3)
     batches = [order.at(step) for step in range(order.num_batches)]
     assert sorted(index for batch in batches for index in batch) == list(range(22))
     for batch in batches:
-        steps = {rows()[index].steps for index in batch}
-        assert len(steps) == 1
-        assert len(batch) <= min(4, 48 // steps.pop())
+        widths = {rows()[index].width_px for index in batch}
+        assert len(widths) == 1
+        assert len(batch) <= min(4, 384 // widths.pop())
 
 
 def test_a_step_alone_says_which_batch() -> None:
-    order, again = (BatchOrder(rows(), steps_per_batch=48, max_lines=4, seed=3) for _ in range(2))
+    order, again = (BatchOrder(rows(), width_per_batch_px=384, max_lines=4, seed=3) for _ in range(2))
     whole = [order.at(step) for step in range(3 * order.num_batches)]
     assert [again.at(step) for step in reversed(range(3 * order.num_batches))] == whole[::-1]
     assert sorted(whole[: order.num_batches]) != sorted(whole[order.num_batches : 2 * order.num_batches])
 
 
 def test_another_seed_is_another_order() -> None:
-    order, other = (BatchOrder(rows(), steps_per_batch=48, max_lines=4, seed=seed) for seed in (3, 4))
+    order, other = (BatchOrder(rows(), width_per_batch_px=384, max_lines=4, seed=seed) for seed in (3, 4))
     assert [order.at(step) for step in range(6)] != [other.at(step) for step in range(6)]
 
 

@@ -42,7 +42,7 @@ def lines(tmp_path: Path) -> Iterator[TrainingLines]:
         steps = np.zeros(8, dtype=np.int64)
         steps[[1, 3, 6]] = classes
         noise = 0.1 * rng.standard_normal((8, CHANNELS))
-        assert cache.add(f"{index}", 64, (vectors[steps] + noise).T.astype(np.float16))
+        assert cache.add(f"{index}", 64, (vectors[steps] + noise).T[:, None].astype(np.float16))
         labels.append(tuple(classes.tolist()))
     cache.flush()
     yield TrainingLines(cache, tuple(cache.row(f"{index}") for index in range(30)), tuple(labels), (True,) * 30)
@@ -62,7 +62,7 @@ def loop_over(
         return torch.einsum("bcht,kc->btk", features_BC1T, weights["w"]) + weights["b"]
 
     settings = {"learning_rate": 0.2, "warmup_steps": 2, "average_decay": 0.9, "patience": 99} | config
-    order = BatchOrder(lines.rows, steps_per_batch=64, max_lines=8, seed=5)
+    order = BatchOrder(lines.rows, width_per_batch_px=512, max_lines=8, seed=5)
     return TrainingLoop(
         weights,
         LineLoss(forward, lines, order, RoughenConfig(), seed=5),
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_another_training_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_cache_finds_rows_again_and_forgets_a_line_cut_off_by_a_crash(tmp_path: Path) -> None:
-    features = np.arange(24, dtype=np.float16).reshape(3, 8)
+    features = np.arange(24, dtype=np.float16).reshape(3, 2, 4)
     cache = FeatureCache(tmp_path, max_bytes=1000)
     assert cache.add("a", 64, features)
     assert cache.add("b", 64, features + 1)
@@ -187,7 +187,7 @@ def test_cache_finds_rows_again_and_forgets_a_line_cut_off_by_a_crash(tmp_path: 
 
 def test_cache_is_bounded(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, max_bytes=100)
-    features = np.zeros((3, 8), dtype=np.float16)
+    features = np.zeros((3, 1, 8), dtype=np.float16)
     assert [cache.add(f"{index}", 64, features) for index in range(3)] == [True, True, False]
     assert cache.size_bytes == 96
     cache.close()

@@ -13,10 +13,12 @@ from libs.runtime.errors import ForwardFailed
 log = logging.getLogger(__name__)
 
 EngineName = Literal["auto", "openvino", "onnxruntime"]
+Precision = Literal["auto", "float"]
+Mode = Literal["latency", "throughput"]
 
 
 class Engine(Protocol):
-    """Runs the two graphs of a bundle. Not for two threads at once: one engine a worker."""
+    """Runs the two graphs of a bundle; may be called from several threads."""
 
     @property
     def name(self) -> str:
@@ -40,13 +42,17 @@ class Engine(Protocol):
         """Give the memory back. Nothing may be run afterwards."""
 
 
-def load_engine(bundle: Bundle, *, engine: EngineName = "auto", num_threads: int) -> Engine:
+def load_engine(
+    bundle: Bundle, *, engine: EngineName = "auto", num_threads: int, precision: Precision = "auto", mode: Mode = "latency"
+) -> Engine:
     """Load a bundle into an engine.
 
     Args:
         bundle: an opened one.
         engine: ``auto`` takes OpenVINO.
         num_threads: cores it may use.
+        precision: ``auto`` takes the 8-bit graphs where the bundle has them and the engine is made for them; ``float`` never does.
+        mode: ``latency`` puts all cores to each call, ``throughput`` gives each of so many threads that call at once a core of its own.
 
     Raises:
         BundleInvalid: the engine refuses a graph.
@@ -56,11 +62,11 @@ def load_engine(bundle: Bundle, *, engine: EngineName = "auto", num_threads: int
         case "auto" | "openvino":
             from libs.ocrkit.engines.openvino import OpenVinoEngine
 
-            return OpenVinoEngine(bundle, num_threads=num_threads)
+            return OpenVinoEngine(bundle, num_threads=num_threads, precision=precision, mode=mode)
         case "onnxruntime":
             from libs.ocrkit.engines.onnxruntime import OnnxRuntimeEngine
 
-            return OnnxRuntimeEngine(bundle, num_threads=num_threads)
+            return OnnxRuntimeEngine(bundle, num_threads=num_threads if mode == "latency" else 1)
 
 
 def refused(bundle: Bundle, file: str, error: Exception) -> BundleInvalid:

@@ -1,35 +1,39 @@
-"""Reading with OpenVINO on the CPU, in bfloat16 where the CPU computes in it."""
+"""Reading with OpenVINO on the CPU: in 8-bit integers where the bundle has them, else in bfloat16 where the CPU computes in it."""
+
+import threading
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle
-from libs.ocrkit.engines.engine import forward, refused
+from libs.ocrkit.engines.engine import Mode, Precision, forward, refused
 
 
 class OpenVinoGraph:
-    """One ONNX graph with one input and one output, compiled for any batch and size.
+    """One ONNX graph with one input and one output, compiled for any batch and size; may be called from several threads.
 
     Args:
         graph: the ONNX file.
         num_threads: cores it may use.
+        mode: see ``load_engine``.
 
     Raises:
         RuntimeError: OpenVINO refuses it.
     """
 
-    def __init__(self, graph: bytes, *, num_threads: int) -> None:
+    def __init__(self, graph: bytes, *, num_threads: int, mode: Mode = "latency") -> None:
         core = openvino.Core()
         self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": num_threads,
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": num_threads if mode == "throughput" else 1,
             # Instances on one machine would all be pinned to its first cores.
             "ENABLE_CPU_PINNING": False,
         }
-        self._request = core.compile_model(core.read_model(graph, b""), "CPU", config).create_infer_request()
+        self._model = core.compile_model(core.read_model(graph, b""), "CPU", config)
+        self._local = threading.local()
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The output for an input.
@@ -37,14 +41,17 @@ class OpenVinoGraph:
         Raises:
             RuntimeError: OpenVINO could not run it.
         """
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._model.create_infer_request()
         # Named, because the tensor only points into it: a temporary copy would be gone before the graph has run.
         contiguous = np.ascontiguousarray(x, dtype=np.float32)
-        self._request.set_input_tensor(openvino.Tensor(contiguous, shared_memory=True))
+        request.set_input_tensor(openvino.Tensor(contiguous, shared_memory=True))
         # Not infer(): with one thread it swallows what a graph throws and leaves an output of wrong shape (seen with 2026.4).
-        self._request.start_async()
-        self._request.wait()
+        request.start_async()
+        request.wait()
         # The request keeps its output for the next run: a copy, or the caller's result changes under it.
-        return np.array(self._request.get_output_tensor().data, dtype=np.float32)
+        return np.array(request.get_output_tensor().data, dtype=np.float32)
 
 
 class OpenVinoEngine:
@@ -54,10 +61,13 @@ class OpenVinoEngine:
         BundleInvalid: OpenVINO refuses a graph.
     """
 
-    def __init__(self, bundle: Bundle, *, num_threads: int) -> None:
-        self._files = bundle.manifest.detector.file, bundle.manifest.recognizer.file
-        self._detector, self._recognizer = (_compiled(bundle, file, num_threads) for file in self._files)
-        self.name = f"openvino-{self._detector.precision}"
+    def __init__(self, bundle: Bundle, *, num_threads: int, precision: Precision, mode: Mode) -> None:
+        specs = bundle.manifest.detector, bundle.manifest.recognizer
+        is_int8 = [precision == "auto" and bool(spec.int8_file) for spec in specs]
+        self._files = [spec.int8_file if int8 else spec.file for spec, int8 in zip(specs, is_int8, strict=True)]
+        self._detector, self._recognizer = (_compiled(bundle, file, num_threads, mode) for file in self._files)
+        names = ["int8" if int8 else self._detector.precision for int8 in is_int8]
+        self.name = "openvino-" + "+".join(dict.fromkeys(names))
 
     def detect(self, x_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """See ``Engine.detect``."""
@@ -72,8 +82,8 @@ class OpenVinoEngine:
         del self._detector, self._recognizer
 
 
-def _compiled(bundle: Bundle, file: str, num_threads: int) -> OpenVinoGraph:
+def _compiled(bundle: Bundle, file: str, num_threads: int, mode: Mode) -> OpenVinoGraph:
     try:
-        return OpenVinoGraph(bundle.read(file), num_threads=num_threads)
+        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, mode=mode)
     except RuntimeError as error:
         raise refused(bundle, file, error) from error

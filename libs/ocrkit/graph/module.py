@@ -108,6 +108,30 @@ class OnnxModule(nn.Module):
             raise GraphUnsupported(f"the graph has {len(found)} {op} nodes where one is expected", operator=op, found=len(found))
         return found[0]
 
+    def waist(self, before: str, share: float) -> str:
+        """The last tensor that everything goes through and between which and ``before`` lies a share of the weights.
+
+        Args:
+            before: a tensor further on.
+            share: in (0, 1), of all elements of the weights between input and ``before``.
+
+        Raises:
+            GraphUnsupported: there is no such tensor.
+        """
+        plan = [node for node, _ in self._plan(self.input_name, before)]
+        sizes = [sum(tensor.numel() for name in node.inputs if isinstance(tensor := self._constant(name), nn.Parameter)) for node in plan]
+        wanted = share * sum(sizes)
+        for index in range(len(plan) - 1, -1, -1):
+            if sum(sizes[index + 1 :]) >= wanted and self._is_waist(plan[index].output, before):
+                return plan[index].output
+        raise GraphUnsupported(f"no single tensor leads to {before} with {share:.0%} of its weights behind it", tensor=before)
+
+    def _constant(self, name: str) -> Tensor | None:
+        return getattr(self, self._attribute_of[name]) if name in self._attribute_of else None
+
+    def _is_waist(self, name: str, before: str) -> bool:
+        return not self._choose(self._nodes, name, before)[1]
+
     def named_weights(self, after: str | None = None) -> Iterator[tuple[str, nn.Parameter]]:
         """Trainable weights by their name in the file; with ``after`` those used between that tensor and the output."""
         names = list(self._attribute_of) if after is None else self._constants_between(after)

@@ -14,7 +14,7 @@ from libs.ocrkit.charset import Charset
 from libs.ocrkit.graph.faults import GraphUnsupported, HeadNotFound
 from libs.ocrkit.graph.nodes import constant_tensors
 
-__all__ = ["cut_head", "cut_until"]
+__all__ = ["cut_head", "cut_until", "nodes_until"]
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,8 @@ def cut_until(model_bytes: bytes, tensor_name: str) -> bytes:
     """
     model = onnx.load_model_from_string(model_bytes)
     graph = model.graph
-    needed, kept = {tensor_name}, []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    if not kept:
-        raise GraphUnsupported(f"no node makes the tensor {tensor_name}", tensor=tensor_name)
-    nodes = list(reversed(kept))
+    nodes = nodes_until(model, tensor_name)
+    needed = {tensor_name, *(name for node in nodes for name in node.input)}
     del graph.node[:]
     graph.node.extend(nodes)
     initializers = [tensor for tensor in graph.initializer if tensor.name in needed]
@@ -90,6 +84,22 @@ def cut_until(model_bytes: bytes, tensor_name: str) -> bytes:
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(tensor_name, TensorProto.FLOAT, None))
     return model.SerializeToString()
+
+
+def nodes_until(model: onnx.ModelProto, tensor_name: str) -> list[onnx.NodeProto]:
+    """The nodes that compute one tensor, in the order of the graph.
+
+    Raises:
+        GraphUnsupported: no node makes this tensor.
+    """
+    needed, kept = {tensor_name}, []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    if not kept:
+        raise GraphUnsupported(f"no node makes the tensor {tensor_name}", tensor=tensor_name)
+    return kept[::-1]
 
 
 def _find_head(model: onnx.ModelProto, num_classes: int) -> _Head:

@@ -15,15 +15,18 @@ class Piece:
 
     Args:
         text: never empty.
-        conf: mean probability of its characters.
-        first_step: time step of its first character.
-        last_step: of its last.
+        confs: probability of each character, in [0, 1].
+        steps: time step of each character.
     """
 
     text: str
-    conf: float
-    first_step: int
-    last_step: int
+    confs: tuple[float, ...]
+    steps: tuple[int, ...]
+
+    @property
+    def conf(self) -> float:
+        """Mean probability of the characters."""
+        return min(1.0, sum(self.confs) / len(self.confs))
 
 
 def decode_greedy(probs_BTC: NDArray[np.float32], charset: Charset) -> list[tuple[str, float]]:
@@ -62,7 +65,6 @@ def decode_pieces(probs_BTC: NDArray[np.float32], charset: Charset) -> list[list
             inner = steps[start : start + len(part)]
             start += len(part) + 1
             if part.strip():
-                conf = min(1.0, float(best_T[inner].mean()))
-                pieces.append(Piece(part, conf, int(inner[0]), int(inner[-1])))
+                pieces.append(Piece(part, tuple(best_T[inner].tolist()), tuple(inner.tolist())))
         lines.append(pieces)
     return lines

@@ -15,7 +15,7 @@ __all__ = ["BatchOrder", "LineBatch", "TrainingLines"]
 
 @dataclass(frozen=True)
 class LineBatch:
-    """Lines of one width: float32 features (B, channels, 1, steps) and the classes of their characters."""
+    """Lines of one width: float32 features (B, channels, height, steps) and the classes of their characters."""
 
     features: Tensor
     labels: tuple[tuple[int, ...], ...]
@@ -32,9 +32,8 @@ class TrainingLines:
 
     def batch(self, indices: Sequence[int]) -> LineBatch:
         """Lines of one width as a batch."""
-        features_BCT = self.cache.read([self.rows[index] for index in indices])
-        features = torch.from_numpy(features_BCT.astype(np.float32)).unsqueeze(2)
-        return LineBatch(features, tuple(self.labels[index] for index in indices))
+        features_BCHT = self.cache.read([self.rows[index] for index in indices])
+        return LineBatch(torch.from_numpy(features_BCHT.astype(np.float32)), tuple(self.labels[index] for index in indices))
 
 
 class BatchOrder:
@@ -42,14 +41,14 @@ class BatchOrder:
 
     Args:
         rows: of all lines.
-        steps_per_batch: time steps of a batch, padding included; wide lines come in smaller batches.
+        width_per_batch_px: of all lines of a batch together, padding included; wide lines come in smaller batches.
         max_lines: of a batch.
         seed: of the order.
     """
 
-    def __init__(self, rows: Sequence[CachedRow], *, steps_per_batch: int, max_lines: int, seed: int) -> None:
+    def __init__(self, rows: Sequence[CachedRow], *, width_per_batch_px: int, max_lines: int, seed: int) -> None:
         self._rows = rows
-        self._steps_per_batch = steps_per_batch
+        self._width_per_batch_px = width_per_batch_px
         self._max_lines = max_lines
         self._seed = seed
         self._epoch = 0
@@ -70,12 +69,12 @@ class BatchOrder:
 
     def _shuffled(self) -> list[tuple[int, ...]]:
         rng = np.random.default_rng([self._seed, self._epoch])
-        buckets: dict[tuple[int, int], list[int]] = {}
+        buckets: dict[int, list[int]] = {}
         for index, row in enumerate(self._rows):
-            buckets.setdefault((row.width_px, row.steps), []).append(index)
+            buckets.setdefault(row.width_px, []).append(index)
         batches: list[tuple[int, ...]] = []
-        for (_, steps), indices in sorted(buckets.items()):
-            size = max(1, min(self._max_lines, self._steps_per_batch // steps))
+        for width_px, indices in sorted(buckets.items()):
+            size = max(1, min(self._max_lines, self._width_per_batch_px // width_px))
             shuffled: NDArray[np.int64] = rng.permutation(np.array(indices, dtype=np.int64))
             batches += [tuple(shuffled[start : start + size].tolist()) for start in range(0, len(shuffled), size)]
         return [batches[index] for index in rng.permutation(len(batches)).tolist()]

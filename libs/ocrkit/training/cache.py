@@ -15,11 +15,12 @@ _INDEX = "index.tsv"
 
 @dataclass(frozen=True, slots=True)
 class CachedRow:
-    """Where the features of one line stand: ``row`` of the file for ``width_px``, shape (channels, steps)."""
+    """Where the features of one line stand: ``row`` of the file for ``width_px``, shape (channels, height, steps)."""
 
     width_px: int
     row: int
     channels: int
+    height: int
     steps: int
 
 
@@ -79,18 +80,18 @@ class FeatureCache:
         """Bytes of all rows."""
         return self._size_bytes
 
-    def add(self, key: str, width_px: int, features_CT: NDArray[np.float16]) -> bool:
+    def add(self, key: str, width_px: int, features_CHT: NDArray[np.float16]) -> bool:
         """Append one line's features; False when there is no room left."""
-        channels, steps = features_CT.shape
-        row = CachedRow(width_px, self._num_rows.get(width_px, 0), channels, steps)
+        channels, height, steps = features_CHT.shape
+        row = CachedRow(width_px, self._num_rows.get(width_px, 0), channels, height, steps)
         if self._size_bytes + _row_bytes(row) > self._max_bytes:
             return False
         if width_px not in self._files:
             self._files[width_px] = self._path(width_px).open("r+b" if self._path(width_px).exists() else "w+b")
         file = self._files[width_px]
         file.seek(row.row * _row_bytes(row))
-        file.write(np.ascontiguousarray(features_CT, dtype=np.float16).tobytes())
-        self._index.write(f"{key}\t{row.width_px}\t{row.row}\t{row.channels}\t{row.steps}\n")
+        file.write(np.ascontiguousarray(features_CHT, dtype=np.float16).tobytes())
+        self._index.write(f"{key}\t{row.width_px}\t{row.row}\t{row.channels}\t{row.height}\t{row.steps}\n")
         self._remember(key, row)
         return True
 
@@ -102,12 +103,12 @@ class FeatureCache:
         self._maps.clear()
 
     def read(self, rows: list[CachedRow]) -> NDArray[np.float16]:
-        """Features of lines of one width: float16 (B, channels, steps)."""
-        width_px, channels, steps = rows[0].width_px, rows[0].channels, rows[0].steps
-        if width_px not in self._maps:
-            shape = (self._num_rows[width_px], channels, steps)
-            self._maps[width_px] = np.memmap(self._path(width_px), dtype=np.float16, mode="r", shape=shape)
-        picked: NDArray[np.float16] = self._maps[width_px][[row.row for row in rows]]
+        """Features of lines of one width: float16 (B, channels, height, steps)."""
+        first = rows[0]
+        if first.width_px not in self._maps:
+            shape = (self._num_rows[first.width_px], first.channels, first.height, first.steps)
+            self._maps[first.width_px] = np.memmap(self._path(first.width_px), dtype=np.float16, mode="r", shape=shape)
+        picked: NDArray[np.float16] = self._maps[first.width_px][[row.row for row in rows]]
         return picked
 
     def close(self) -> None:
@@ -128,4 +129,4 @@ class FeatureCache:
 
 
 def _row_bytes(row: CachedRow) -> int:
-    return 2 * row.channels * row.steps
+    return 2 * row.channels * row.height * row.steps

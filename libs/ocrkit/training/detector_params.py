@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.ocrkit.detector_params import DetectorParams
-from libs.ocrkit.geometry import Quad, quad_bounds, quad_iou
+from libs.ocrkit.geometry import Quad, quad_bounds, quad_ious
 from libs.ocrkit.labels.page import TextBox
 from libs.ocrkit.postprocess.db import ScoredQuad, boxes_from_prob_map
 
@@ -106,6 +106,7 @@ def _overlaps(found: Sequence[Quad], truth: Sequence[Quad]) -> list[tuple[float,
     a = np.array([quad_bounds(quad) for quad in found])
     b = np.array([quad_bounds(quad) for quad in truth])
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    touching = np.argwhere((sides > 0).all(axis=2)).tolist()
-    overlaps = ((quad_iou(found[i], truth[j]), i, j) for i, j in touching)
-    return [entry for entry in overlaps if entry[0] >= 0.5]
+    i, j = np.nonzero((sides > 0).all(axis=2))
+    ious = quad_ious([found[index] for index in i.tolist()], [truth[index] for index in j.tolist()])
+    enough = ious >= 0.5
+    return list(zip(ious[enough].tolist(), i[enough].tolist(), j[enough].tolist(), strict=True))

@@ -1,10 +1,9 @@
 """Lines through the frozen part of the recognizer, once, into the cache.
 
-Letters in names: B batch, C channels, T time steps, H height, W width.
+Letters in names: B batch, C channels, T time steps, H height, W width. Deep in the network T is a quarter or an eighth of W.
 """
 
 import hashlib
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +13,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
+from libs.ocrkit.engines.openvino import OpenVinoGraph
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.preprocess import MAX_LINE_WIDTH_PX, normalize_lines, warp_line
 from libs.ocrkit.reader import plan_batches
@@ -38,49 +37,33 @@ class FeatureConfig:
     Args:
         batch_size: lines of one width in one call; on a CPU larger batches gain nothing.
         max_width_px: of a line.
+        margin: cut out around each line, in heights of the line.
         max_cache_bytes: of all features on disk.
     """
 
     batch_size: int = 8
     max_width_px: int = MAX_LINE_WIDTH_PX
+    margin: float = 0.0
     max_cache_bytes: int = 4 * 1024**3
 
 
 class Backbone:
-    """The frozen part of a recognizer on OpenVINO, one stream a thread; bfloat16 where the CPU computes in it.
+    """The frozen part of a recognizer on OpenVINO, one stream a thread; in the precision of the reader, so that the head trains on
+    what it will be given.
 
     Args:
-        graph: ONNX, from lines (B, 3, 48, W) to features (B, C, 1, T).
+        graph: ONNX, from lines (B, 3, 48, W) to features (B, C, H, T).
         num_threads: cores it may use.
     """
 
     def __init__(self, graph: bytes, *, num_threads: int) -> None:
-        core = openvino.Core()
-        self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        # The readers compute in the same precision, so the head trains on what it will be given.
-        config = {
-            "INFERENCE_PRECISION_HINT": self.precision,
-            "INFERENCE_NUM_THREADS": num_threads,
-            "NUM_STREAMS": num_threads,
-            "ENABLE_CPU_PINNING": False,
-        }
-        self._model = core.compile_model(core.read_model(graph, b""), "CPU", config)
-        self._local = threading.local()
+        self._run = OpenVinoGraph(graph, num_threads=num_threads, mode="throughput")
         self._pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="backbone")
         self.num_threads = num_threads
 
     def start(self, x_B3HW: NDArray[np.float32]) -> Future[NDArray[np.float16]]:
-        """Begin a batch; the result is float16 (B, C, T)."""
-        return self._pool.submit(self._run, x_B3HW)
-
-    def _run(self, x_B3HW: NDArray[np.float32]) -> NDArray[np.float16]:
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._model.create_infer_request()
-        request.set_input_tensor(openvino.Tensor(x_B3HW, shared_memory=True))
-        request.infer()
-        features_BC1T = np.asarray(request.get_output_tensor().data)
-        return features_BC1T[:, :, 0, :].astype(np.float16)
+        """Begin a batch; the result is float16 (B, C, H, T)."""
+        return self._pool.submit(lambda: self._run(x_B3HW).astype(np.float16))
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +111,8 @@ def extract(
 
     def finish_oldest() -> None:
         width_px, cuts, future = running.popleft()
-        for cut, features_CT in zip(cuts, future.result(), strict=True):
-            if cache.add(cut.key, width_px, features_CT):
+        for cut, features_CHT in zip(cuts, future.result(), strict=True):
+            if cache.add(cut.key, width_px, features_CHT):
                 keys[cut.index] = cut.key
             else:
                 rejected[cut.index] = Rejection.CACHE_FULL
@@ -187,7 +170,7 @@ def _cuts(
             rejected.update({index: Rejection.IMAGE_UNDECODABLE for index, _, _ in missing})
             continue
         for index, sample, key in missing:
-            line_HW3 = warp_line(page_HW3, sample.quad, max_width_px=config.max_width_px)
+            line_HW3 = warp_line(page_HW3, sample.quad, margin=config.margin, max_width_px=config.max_width_px)
             if sample.distort:
                 # The key seeds the distortion: the same copy looks the same in every run.
                 line_HW3 = distort(line_HW3, np.random.default_rng(int(key[:16], 16)), inverted=_INVERTED)

@@ -29,7 +29,7 @@ class LineLoss:
     """Forward pass and CTC loss of a step, and its number of lines.
 
     Args:
-        forward: from features (B, C, 1, T) to logits (B, T, classes).
+        forward: from features (B, C, H, T) to logits (B, T, classes).
         lines: what is trained on.
         order: in which batches.
         roughen: of the features.
@@ -51,12 +51,12 @@ class LineLoss:
         logits_BTC = self._forward(self._roughen(batch.features, step))
         return ctc_loss(logits_BTC, batch.labels), len(batch.labels)
 
-    def _roughen(self, features_BC1T: Tensor, step: int) -> Tensor:
+    def _roughen(self, features_BCHT: Tensor, step: int) -> Tensor:
         dropout, noise = self._roughen_config.dropout, self._roughen_config.noise
         generator = torch.Generator().manual_seed((self._seed << 32) + step)
         if noise > 0:
-            features_BC1T = features_BC1T + noise * features_BC1T.std() * torch.randn(features_BC1T.shape, generator=generator)
+            features_BCHT = features_BCHT + noise * features_BCHT.std() * torch.randn(features_BCHT.shape, generator=generator)
         if dropout > 0:
-            kept = torch.rand(features_BC1T.shape, generator=generator) >= dropout
-            features_BC1T = features_BC1T * kept / (1 - dropout)
-        return features_BC1T
+            kept = torch.rand(features_BCHT.shape, generator=generator) >= dropout
+            features_BCHT = features_BCHT * kept / (1 - dropout)
+        return features_BCHT

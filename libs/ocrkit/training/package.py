@@ -8,29 +8,33 @@ import onnx
 from libs.ocrkit.bundle import Bundle, write_bundle
 from libs.ocrkit.charset import Charset
 from libs.ocrkit.detector_params import DetectorParams
-from libs.ocrkit.manifest import CharsetSpec
+from libs.ocrkit.manifest import INT8_DETECTOR_FILE, INT8_RECOGNIZER_FILE, CharsetSpec
 
 __all__ = ["package", "package_detector"]
 
 
-def package_detector(path: Path, base: Bundle, det_onnx: bytes, postprocess: DetectorParams) -> Bundle:
+def package_detector(path: Path, base: Bundle, det_onnx: bytes, det_int8_onnx: bytes | None, postprocess: DetectorParams) -> Bundle:
     """Write a detector and its settings together with the base's recognizer: what the recognizer's training begins with.
 
     Args:
         path: where to.
         base: the bundle the training began with.
         det_onnx: the trained graph, or the base's own.
+        det_int8_onnx: the same in 8 bits; None for none.
         postprocess: settings of reading, fitted to the labels.
     """
-    manifest = base.manifest.model_copy(update={"base": base.digest, "postprocess": postprocess, "files": {}})
-    recognizer = base.read(base.manifest.recognizer.file)
-    return write_bundle(path, manifest, {manifest.detector.file: det_onnx, manifest.recognizer.file: recognizer})
+    detector = base.manifest.detector.model_copy(update={"int8_file": "" if det_int8_onnx is None else INT8_DETECTOR_FILE})
+    manifest = base.manifest.model_copy(update={"base": base.digest, "detector": detector, "postprocess": postprocess, "files": {}})
+    recognizers = {file: base.read(file) for file, spec in base.manifest.graph_files.items() if spec is base.manifest.recognizer}
+    int8 = {} if det_int8_onnx is None else {detector.int8_file: det_int8_onnx}
+    return write_bundle(path, manifest, {detector.file: det_onnx, **int8, **recognizers})
 
 
 def package(
     path: Path,
     begun: Bundle,
     rec_onnx: bytes,
+    rec_int8_onnx: bytes | None,
     charset: Charset,
     postprocess: DetectorParams,
     *,
@@ -46,6 +50,7 @@ def package(
         path: where to.
         begun: the bundle the recognizer's training began with, a base or what ``package_detector`` wrote; its detector is taken over.
         rec_onnx: the trained graph, with the head of ``charset``.
+        rec_int8_onnx: the same in 8 bits; None for none.
         charset: in the order of the head's classes.
         postprocess: settings of reading.
         name: of the model, for people.
@@ -61,6 +66,7 @@ def package(
     weights = {tensor.name for tensor in graph.initializer}
     recognizer = begun.manifest.recognizer.model_copy(
         update={
+            "int8_file": "" if rec_int8_onnx is None else INT8_RECOGNIZER_FILE,
             "input_name": next(value.name for value in graph.input if value.name not in weights),
             "output_name": graph.output[0].name,
         }
@@ -79,5 +85,6 @@ def package(
             "files": {},
         }
     )
-    detector = begun.read(begun.manifest.detector.file)
-    return write_bundle(path, manifest, {manifest.detector.file: detector, recognizer.file: rec_onnx})
+    detectors = {file: begun.read(file) for file, spec in begun.manifest.graph_files.items() if spec is begun.manifest.detector}
+    int8 = {} if rec_int8_onnx is None else {recognizer.int8_file: rec_int8_onnx}
+    return write_bundle(path, manifest, {**detectors, recognizer.file: rec_onnx, **int8})

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache as cache_results
 
 import numpy as np
 import torch
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from libs.ocrkit.bundle import Bundle, open_bundle
-from libs.ocrkit.charset import Charset
+from libs.ocrkit.charset import BASE_ALPHABET, Charset
 from libs.ocrkit.engines.engine import load_engine
 from libs.ocrkit.graph.module import OnnxModule
+from libs.ocrkit.graph.quantize import quantize
 from libs.ocrkit.graph.surgery import cut_head, cut_until
 from libs.ocrkit.graph.writeback import write_back
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.preprocess import normalize_lines, warp_line
+from libs.ocrkit.preprocess import LINE_HEIGHT_PX, normalize_lines, warp_line
 from libs.ocrkit.reader import Reader, plan_batches
 from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.cache import CachedRow, FeatureCache
@@ -28,10 +30,11 @@ from libs.ocrkit.training.events import Report
 from libs.ocrkit.training.features import Backbone, FeatureConfig, extract
 from libs.ocrkit.training.line_loss import LineLoss
 from libs.ocrkit.training.loop import TrainingLoop
+from libs.ocrkit.training.margin import choose_margin
 from libs.ocrkit.training.narrator import Narrator
 from libs.ocrkit.training.orientation import turn_upright
 from libs.ocrkit.training.parity import PARITY_BOUND, ParityBroken, largest_difference
-from libs.ocrkit.training.samples import DetectedLines, detect_lines, jittered_copies
+from libs.ocrkit.training.samples import DetectedLines, detect_lines, jittered_copies, replay_samples
 from libs.ocrkit.training.spec import ModeNotOffered, NothingToTrain, RecognizerTrainingResult, RecognizerTrainingSpec
 from libs.ocrkit.training.validate import LineValidation, validate_lines
 from libs.runtime.errors import Fault
@@ -39,11 +42,15 @@ from libs.runtime.errors import Fault
 __all__ = ["train_recognizer"]
 
 _STAGES = {"lines": (0.0, 0.01), "detector": (0.01, 0.2), "features": (0.2, 0.5), "train": (0.5, 0.98), "write": (0.98, 1.0)}
-_STEPS_PER_BATCH = 48 * 40
+_WIDTH_PER_BATCH_PX = 48 * 320
 _MAX_LINES_PER_BATCH = 64
 _LINES_WITH_COPIES = 1500
 _LINES_SEEN = 20_000
+_REPLAYED = 0.1
+_LATE_SHARE = 0.35
+_LEAST_REPLAYED, _MOST_REPLAYED = 150, 1500
 _PARITY_LINES = 8
+_CALIBRATION_LINES = 200
 _TURN_BELOW = 0.9
 _LEAST_SHARE_OF_LOOP = 0.3
 
@@ -62,7 +69,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
         GraphUnsupported: the base's recognizer cannot be trained here.
         LossNotFinite: training broke; nothing was written.
     """
-    if spec.mode != "fast":
+    if spec.mode not in ("fast", "deep"):
         raise ModeNotOffered(f"The mode {spec.mode} is not offered yet; choose fast.", mode=spec.mode)
     started_at = time.monotonic()
     torch.set_num_threads(spec.num_threads)
@@ -71,11 +78,9 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     base = open_bundle(spec.base_bundle)
 
     narrator.enter("lines")
-    engine = load_engine(base, num_threads=spec.num_threads)
-    try:
-        turned = turn_upright([*spec.training, *spec.validation], Reader(base, engine).read_crops, seed=spec.seed)
-    finally:
-        engine.close()
+    engine = load_engine(base, num_threads=spec.num_threads, precision="float")
+    read = Reader(base, engine).read_crops
+    turned = turn_upright([*spec.training, *spec.validation], read, seed=spec.seed)
     if turned.num_turned:
         narrator.say(f"{turned.num_turned} of {turned.num_probed} labelled boxes stand on their head; they are learnt upright")
     spec = replace(spec, training=turned.pages[: len(spec.training)], validation=turned.pages[len(spec.training) :])
@@ -85,6 +90,13 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     if not training.samples or not validation.samples:
         raise NothingToTrain("There is no line to learn from or none to validate on; label more pages.")
 
+    margin, rates = choose_margin(training.samples, read, seed=spec.seed)
+    engine.close()
+    tried = ", ".join(f"{tried:.1f}: {rate:.4f}" for tried, rate in rates.items())
+    narrator.say(
+        f"lines are cut out with {margin:.1f} of their height around them; CER of the base by margin, case and spaces aside: {tried}"
+    )
+
     narrator.enter("detector")
     detected = _detect(base, spec, narrator) if spec.detector_boxes else None
 
@@ -92,20 +104,35 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     charset = charset_of(sample.text for sample in training.samples)
     rec_onnx = cut_head(base.read(base.manifest.recognizer.file), base.charset, charset, seed=spec.seed)
     module = OnnxModule(rec_onnx)
-    cut_at = module.output_of("AveragePool")
+    end_of_backbone = module.output_of("AveragePool")
+    cut_at = end_of_backbone if spec.mode == "fast" else module.waist(end_of_backbone, _LATE_SHARE)
     num_copies = _num_copies(len(training.samples)) if spec.num_copies is None else spec.num_copies
     samples = [*training.samples, *jittered_copies(training.samples, num_copies, seed=spec.seed)]
     checks = [*validation.samples]
     if detected is not None:
         samples += detected.training
         checks += detected.validation
-    cache = FeatureCache(spec.work_dir / "features" / _cache_name(base, rec_onnx), max_bytes=spec.features.max_cache_bytes)
-    with Backbone(cut_until(rec_onnx, cut_at), num_threads=spec.num_threads) as backbone:
+    num_replayed = round(min(max(_REPLAYED * len(samples), _LEAST_REPLAYED), _MOST_REPLAYED)) if spec.replay else 0
+    replayed = replay_samples(spec.work_dir / "replay", BASE_ALPHABET, num_replayed, seed=spec.seed)
+    narrator.say(f"{len(replayed)} synthetic lines of the base alphabet are replayed, so that it is not forgotten")
+    samples += replayed
+    calibration = _line_batches(training.samples, margin, _CALIBRATION_LINES)
+    backbone_onnx = cut_until(quantize(rec_onnx, calibration, until=cut_at), cut_at)
+    config = replace(spec.features, margin=margin)
+
+    @cache_results
+    def num_steps(width_px: int) -> int:
+        """Time steps that a line of this width gets."""
+        with torch.no_grad():
+            return module.forward_until(module.logits_name, torch.zeros(1, 3, LINE_HEIGHT_PX, width_px)).shape[1]
+
+    cache = FeatureCache(spec.work_dir / "features" / _cache_name(backbone_onnx, config), max_bytes=config.max_cache_bytes)
+    with Backbone(backbone_onnx, num_threads=spec.num_threads) as backbone:
         share = len(samples) / (len(samples) + len(checks))
-        lines, rejected = _features(samples, charset, cache, backbone, spec.features, narrator.share(0.0, share))
-        check_lines, check_rejected = _features(checks, charset, cache, backbone, spec.features, narrator.share(share, 1.0))
+        lines, rejected = _features(samples, charset, num_steps, cache, backbone, config, narrator.share(0.0, share))
+        check_lines, check_rejected = _features(checks, charset, num_steps, cache, backbone, config, narrator.share(share, 1.0))
     narrator.say(
-        f"{len(lines.rows)} lines and copies in the feature cache ({cache.size_bytes / 1e6:.0f} MB, computed in {backbone.precision})",
+        f"{len(lines.rows)} lines and copies in the feature cache ({cache.size_bytes / 1e6:.0f} MB)",
         cache_bytes=cache.size_bytes,
     )
     narrator.say_rejected("lines and copies", _together(rejected, check_rejected))
@@ -117,10 +144,10 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     for name, weight in module.named_weights():
         weight.requires_grad_(name in weights)
 
-    def forward(features_BC1T: Tensor) -> Tensor:
-        return module.forward_from(cut_at, features_BC1T, until=module.logits_name)
+    def forward(features_BCHT: Tensor) -> Tensor:
+        return module.forward_from(cut_at, features_BCHT, until=module.logits_name)
 
-    order = BatchOrder(lines.rows, steps_per_batch=_STEPS_PER_BATCH, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
+    order = BatchOrder(lines.rows, width_per_batch_px=_WIDTH_PER_BATCH_PX, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
     # A slow machine may have spent everything on features, which are worth nothing without some training.
     left = max(spec.max_seconds - (time.monotonic() - started_at), _LEAST_SHARE_OF_LOOP * spec.max_seconds)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base, charset, lines))
@@ -145,7 +172,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
 
     narrator.enter("write")
     written = write_back(rec_onnx, module)
-    parity = largest_difference(module, written, _parity_batches(validation.samples))
+    parity = largest_difference(module, written, _line_batches(validation.samples, margin, _PARITY_LINES))
     narrator.say(f"the written graph equals the trained module within {parity:.1e}", parity=parity)
     if parity > PARITY_BOUND:
         raise ParityBroken(f"the written graph differs by {parity:.1e} from the trained module, more than {PARITY_BOUND:.0e}")
@@ -154,8 +181,9 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     narrator.progress(1.0)
     return RecognizerTrainingResult(
         onnx=written,
+        int8_onnx=quantize(written, calibration, until=end_of_backbone),
         charset=charset,
-        postprocess=replace(base.manifest.postprocess, turn_below=_TURN_BELOW if turned.num_turned else 0.0),
+        postprocess=replace(base.manifest.postprocess, turn_below=_TURN_BELOW if turned.num_turned else 0.0, crop_margin=margin),
         base_validation=loop.base,
         validation=loop.best,
         parity=parity,
@@ -179,6 +207,7 @@ def _detect(base: Bundle, spec: RecognizerTrainingSpec, narrator: Narrator) -> D
 def _features(
     samples: Sequence[LineSample],
     charset: Charset,
+    num_steps: Callable[[int], int],
     cache: FeatureCache,
     backbone: Backbone,
     config: FeatureConfig,
@@ -197,7 +226,7 @@ def _features(
             rejected[Rejection.UNKNOWN_CHARACTER] += 1
             continue
         classes = charset.encode(sample.text)
-        if not ctc_feasible(row.steps, classes):
+        if not ctc_feasible(num_steps(row.width_px), classes):
             rejected[Rejection.TEXT_TOO_LONG] += 1
             continue
         rows.append(row)
@@ -218,9 +247,9 @@ def _num_epochs(num_rows: int) -> int:
     return max(5, min(40, _LINES_SEEN // num_rows))
 
 
-def _cache_name(base: Bundle, rec_onnx: bytes) -> str:
-    """Rows are of one backbone; a base trained in fast mode shares it, but nothing proves that cheaply."""
-    return hashlib.sha256(base.manifest.files[base.manifest.recognizer.file].sha256.encode()).hexdigest()[:16]
+def _cache_name(backbone_onnx: bytes, config: FeatureConfig) -> str:
+    """Rows are of one backbone and one way of cutting lines out."""
+    return hashlib.sha256(backbone_onnx + repr(config.margin).encode()).hexdigest()[:16]
 
 
 def _fingerprint(spec: RecognizerTrainingSpec, base: Bundle, charset: Charset, lines: TrainingLines) -> str:
@@ -228,15 +257,15 @@ def _fingerprint(spec: RecognizerTrainingSpec, base: Bundle, charset: Charset, l
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _parity_batches(samples: Sequence[LineSample]) -> list[NDArray[np.float32]]:
-    """Some validation lines, each in the batch the reader would make of it."""
+def _line_batches(samples: Sequence[LineSample], margin: float, num_lines: int) -> list[NDArray[np.float32]]:
+    """Some lines, each in the batch the reader would make of it."""
     batches: list[NDArray[np.float32]] = []
-    for sample in samples[:: max(1, len(samples) // _PARITY_LINES)][:_PARITY_LINES]:
+    for sample in samples[:: max(1, len(samples) // num_lines)][:num_lines]:
         try:
             image_HW3 = decode_image(sample.image.read_bytes())
         except (Fault, OSError):
             continue
-        line_HW3 = warp_line(image_HW3, sample.quad)
+        line_HW3 = warp_line(image_HW3, sample.quad, margin=margin)
         ((width_px, _),) = plan_batches([line_HW3.shape[1]])
         batches.append(normalize_lines([line_HW3], width_px))
     return batches

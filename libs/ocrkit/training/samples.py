@@ -1,25 +1,28 @@
-"""Everything that is learned from beside the labelled boxes: the detector's boxes and changed copies."""
+"""Everything that is learned from beside the labelled boxes: the detector's boxes, changed copies, synthetic lines."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.engines.engine import load_engine
-from libs.ocrkit.geometry import clip_quad, quad_area
+from libs.ocrkit.geometry import clip_quad, quad_area, quad_from_box
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
 from libs.ocrkit.preprocess import detector_input
+from libs.ocrkit.replay import replay_lines
 from libs.ocrkit.training.augment import JitterConfig, jitter_quad
 from libs.ocrkit.training.data import LabelledPage, LineSample
 from libs.ocrkit.training.detected import Coverage, label_detections
 from libs.runtime.errors import Fault
 
-__all__ = ["DetectedLines", "detect_lines", "jittered_copies"]
+__all__ = ["DetectedLines", "detect_lines", "jittered_copies", "replay_samples"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,25 @@ def _lines(found: _Mapped, params: DetectorParams) -> tuple[list[LineSample], Co
     quads = [clip_quad(box.quad / found.scale, found.width_px, found.height_px)[0] for box in scored]
     labelled, held = label_detections([quad for quad in quads if quad_area(quad) >= 1.0], found.page.boxes)
     return [LineSample(found.page.image, line.quad, line.text, copy=1) for line in labelled], held
+
+
+def replay_samples(folder: Path, characters: Collection[str], num_lines: int, *, seed: int) -> tuple[LineSample, ...]:
+    """Synthetic lines in which every character comes up, so that what the labels do not show is not forgotten.
+
+    Args:
+        folder: where their images are written; made when missing.
+        characters: the alphabet.
+        num_lines: how many; none come back where this machine has no font.
+        seed: equal seeds give equal lines on a machine with equal fonts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    samples: list[LineSample] = []
+    for number, line in enumerate(replay_lines(characters, num_lines, seed=seed, part="training")):
+        path = folder / f"{number:05d}.png"
+        path.write_bytes(cv2.imencode(".png", line.image)[1].tobytes())
+        height, width = line.image.shape[:2]
+        samples.append(LineSample(path, quad_from_box(0, 0, width, height), line.text, copy=1))
+    return tuple(samples)
 
 
 def jittered_copies(samples: Sequence[LineSample], num_copies: int, *, seed: int) -> tuple[LineSample, ...]:

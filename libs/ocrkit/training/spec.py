@@ -43,6 +43,7 @@ class RecognizerTrainingSpec:
         max_seconds: of the whole training; features and boxes are always made, the loop gets what is left.
         detector_boxes: also learn from the boxes that the base detector finds, and to cut those that hold several texts.
         num_copies: jittered and distorted copies of each line; None chooses by the number of lines.
+        replay: also learn from synthetic lines of the base alphabet, a tenth of all.
         epochs: over all lines and copies; None chooses by their number.
         loop: learning rate and the like.
         roughen: how cached features are changed in each step.
@@ -59,6 +60,7 @@ class RecognizerTrainingSpec:
     max_seconds: float = 1200.0
     detector_boxes: bool = True
     num_copies: int | None = None
+    replay: bool = True
     epochs: int | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
     roughen: RoughenConfig = field(default_factory=RoughenConfig)
@@ -71,6 +73,7 @@ class RecognizerTrainingResult:
 
     Args:
         onnx: the base's graph with the trained weights and the head of ``charset``.
+        int8_onnx: the same with the backbone in 8 bits.
         charset: characters of the data and the base alphabet.
         postprocess: the base's settings of reading; lines are read upside down as well where labelled text stands on its head.
         base_validation: the base's weights (head already cut) on the same lines.
@@ -83,6 +86,7 @@ class RecognizerTrainingResult:
     """
 
     onnx: bytes
+    int8_onnx: bytes
     charset: Charset
     postprocess: DetectorParams
     base_validation: LineValidation

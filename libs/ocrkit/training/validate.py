@@ -45,12 +45,12 @@ def validate_lines(forward: Callable[[Tensor], Tensor], lines: TrainingLines, *,
     """Greedy reading of every line against its classes.
 
     Args:
-        forward: from features (B, C, 1, T) to logits (B, T, classes).
+        forward: from features (B, C, H, T) to logits (B, T, classes).
         lines: in any order of widths.
     """
-    buckets: dict[tuple[int, int], list[int]] = {}
+    buckets: dict[int, list[int]] = {}
     for index, row in enumerate(lines.rows):
-        buckets.setdefault((row.width_px, row.steps), []).append(index)
+        buckets.setdefault(row.width_px, []).append(index)
     loss, edits, characters = 0.0, 0, 0
     right = {True: 0, False: 0}
     for indices in buckets.values():

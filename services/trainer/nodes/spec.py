@@ -97,6 +97,11 @@ class NodeSpec:
         return self.folder / "rec.onnx"
 
     @property
+    def int8_recognizer_file(self) -> Path:
+        """By ``train-recognizer``: the same in 8 bits."""
+        return self.folder / "rec.int8.onnx"
+
+    @property
     def training_file(self) -> Path:
         """By ``train-recognizer``: what is known about the graph."""
         return self.folder / "training.json"

@@ -34,10 +34,11 @@ def run(spec: NodeSpec, report: Report) -> None:
         max_seconds=min(MAX_SECONDS, SHARE_OF_TRAINING * spec.max_training_seconds),
     )
     result = train_detector(order, told_to(report, STAGES))
-    package_detector(spec.begun_bundle_file, open_bundle(spec.base_bundle), result.onnx, result.postprocess)
+    package_detector(spec.begun_bundle_file, open_bundle(spec.base_bundle), result.onnx, result.int8_onnx, result.postprocess)
     write_json(spec.detector_file, {"parity": result.parity, "is_trained": result.is_trained, "postprocess": asdict(result.postprocess)})
     report.info(
         is_trained=result.is_trained,
+        is_int8=result.int8_onnx is not None,
         num_steps=result.num_steps,
         det_hmean=f"{result.hmean:.4f}",
         base_det_hmean=f"{result.hmean_base:.4f}",

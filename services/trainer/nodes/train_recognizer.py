@@ -46,6 +46,7 @@ def run(spec: NodeSpec, report: Report) -> None:
     )
     result = train_recognizer(order, told_to(report, STAGES))
     spec.recognizer_file.write_bytes(result.onnx)
+    spec.int8_recognizer_file.write_bytes(result.int8_onnx)
     write_json(spec.training_file, _facts(result))
     report.info(
         num_samples=result.num_samples,
