@@ -30,6 +30,12 @@ def line_size(quad: Quad) -> tuple[float, float]:
     return max(top, bottom), max(left, right)
 
 
+def is_vertical(quad: Quad) -> bool:
+    """Whether the text in a quad runs downwards or upwards rather than along its upper side."""
+    width, height = line_size(quad)
+    return height >= VERTICAL_RATIO * width
+
+
 def warp_line(
     image_HW3: NDArray[np.uint8],
     quad: Quad,
@@ -53,10 +59,9 @@ def warp_line(
     Returns:
         uint8 (height_px, W, 3) with 1 <= W <= max_width_px, in the proportions of the quad.
     """
-    width, height = line_size(quad)
-    if height >= VERTICAL_RATIO * width:
+    if is_vertical(quad):
         quad = np.roll(quad, -1, axis=0)
-        width, height = height, width
+    width, height = line_size(quad)
     if margin:
         quad, width, height = grow_quad(quad, margin * height), width + 2 * margin * height, height * (1 + 2 * margin)
     line_width = min(max(1, math.ceil(height_px * width / max(height, 1e-6))), max_width_px)

@@ -18,12 +18,6 @@ NEEDED_IMAGES: Final = 2
 """One to learn from and another to judge by: a model that is judged by what it learnt looks good whatever it learnt."""
 
 
-class ModeNotOffered(InvalidInput):
-    """This installation does not train in that mode."""
-
-    reason = "MODE_NOT_OFFERED"
-
-
 class AlgorithmNotOffered(InvalidInput):
     """No such algorithm here."""
 
@@ -74,7 +68,6 @@ class TaskState(StrEnum):
 
 
 ENDED: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.TERMINATED})
-OFFERED_MODES: Final = (Mode.AUTO, Mode.FAST)
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,7 @@ class TaskOrder:
             default_base: the one an empty ``base`` means.
 
         Raises:
-            ModeNotOffered, AlgorithmNotOffered, ResourceNotOffered, BaseNotOffered: with what is offered.
+            AlgorithmNotOffered, ResourceNotOffered, BaseNotOffered: with what is offered.
             InvalidInput: a description that is too long, or a validation share outside (0, 0.5].
         """
         if len(self.description) > MAX_DESCRIPTION:
@@ -107,11 +100,6 @@ class TaskOrder:
         if algorithm != ALGORITHM:
             raise AlgorithmNotOffered(
                 f"The algorithm {algorithm[:60]!r} is not offered; use {ALGORITHM!r}.", algorithm=algorithm[:60], offered=ALGORITHM
-            )
-        if self.mode not in OFFERED_MODES:
-            offered = ", ".join(mode.lower() for mode in OFFERED_MODES)
-            raise ModeNotOffered(
-                f"The mode {self.mode.lower()!r} is not offered; use one of: {offered}.", mode=self.mode.lower(), offered=offered
             )
         gpu_type = self.gpu_type or CPU
         if gpu_type != CPU or self.num_gpus != 0:

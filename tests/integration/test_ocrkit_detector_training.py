@@ -87,7 +87,7 @@ def test_it_learns_to_find_only_what_is_labelled(tmp_path: Path) -> None:
     assert not list((spec.work_dir / "checkpoints").iterdir())
 
     base = open_bundle(spec.base_bundle)
-    begun = package_detector(tmp_path / "begun.inkbundle", base, result.onnx, result.postprocess)
+    begun = package_detector(tmp_path / "begun.inkbundle", base, result.onnx, result.int8_onnx, result.postprocess)
     assert begun.manifest.base == base.digest
     assert begun.manifest.postprocess == result.postprocess
     assert begun.read(begun.manifest.recognizer.file) == base.read(base.manifest.recognizer.file)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle, BundleInvalid, open_bundle, write_bundle
 from libs.ocrkit.engines.engine import Engine, load_engine
-from libs.ocrkit.geometry import quad_from_box, quad_iou, quad_rotated
+from libs.ocrkit.geometry import clip_quad, quad_area, quad_from_box, quad_iou, quad_rotated
 from libs.ocrkit.make_models import make_models
 from libs.ocrkit.models import BASES, base_bundle_path
 from libs.ocrkit.postprocess.ctc import decode_greedy
@@ -82,6 +83,17 @@ def test_text_on_its_head_is_read_where_the_model_allows(base: Bundle, openvino:
     assert [line.text for line in upright] == [line.text for line in Reader(base, openvino).read(page_of(LINES))]
 
 
+@pytest.mark.parametrize("quarter_turns", [1, 3])
+def test_text_on_its_side_is_read_both_ways(base: Bundle, openvino: Engine, quarter_turns: int) -> None:
+    page = np.ascontiguousarray(np.rot90(page_of(LINES), quarter_turns))
+    lines = Reader(base, openvino).read(page)
+    assert sorted(line.text.replace(" ", "") for line in lines) == sorted(line.replace(" ", "") for line in LINES)
+    for line in lines:
+        assert np.ptp(line.quad[:, 1]) > 3 * np.ptp(line.quad[:, 0])
+        top_left, top_right = line.quad[:2]
+        assert (top_right[1] > top_left[1]) == (quarter_turns == 3)
+
+
 def test_given_quads_are_read_in_their_own_order_and_direction(base: Bundle, openvino: Engine) -> None:
     page = page_of(LINES)
     upside_down = np.ascontiguousarray(page[::-1, ::-1])
@@ -122,17 +134,51 @@ def test_no_image_is_too_small_or_too_thin(base: Bundle, openvino: Engine, size:
 
 
 def test_engines_agree(base: Bundle, openvino: Engine, onnxruntime: Engine) -> None:
-    bound = TOLERANCE[openvino.name.removeprefix("openvino-")]
+    in_float = load_engine(base, num_threads=2, precision="float")
+    bound = TOLERANCE[in_float.name.removeprefix("openvino-")]
     generator = np.random.default_rng(5)
     x_detector = generator.normal(size=(1, 3, 160, 224)).astype(np.float32)
-    np.testing.assert_allclose(openvino.detect(x_detector), onnxruntime.detect(x_detector), atol=bound)
+    np.testing.assert_allclose(in_float.detect(x_detector), onnxruntime.detect(x_detector), atol=bound)
     for width_px in (64, 320):
         crops = [np.asarray(cv2.resize(page_of([line])[50:110], (width_px, 48)), dtype=np.float32) for line in LINES]
         x_lines = np.stack([crop.transpose(2, 0, 1) / 127.5 - 1 for crop in crops])
-        ours, theirs = openvino.recognize(x_lines), onnxruntime.recognize(x_lines)
+        ours, theirs = in_float.recognize(x_lines), onnxruntime.recognize(x_lines)
         assert ours.shape == theirs.shape == (3, width_px // 8, base.charset.num_classes)
         np.testing.assert_allclose(ours, theirs, atol=bound)
     assert [text for text, _ in decode_greedy(ours, base.charset)] == [text for text, _ in decode_greedy(theirs, base.charset)]
+
+
+def test_eight_bits_say_the_same(base: Bundle, openvino: Engine, onnxruntime: Engine) -> None:
+    assert openvino.name == "openvino-int8"
+    page = page_of(LINES)
+    ours, theirs = (Reader(base, engine).read(page) for engine in (openvino, onnxruntime))
+    assert [line.text for line in ours] == [line.text for line in theirs] == LINES
+    for line, other in zip(ours, theirs, strict=True):
+        assert quad_iou(line.quad, other.quad) > 0.9
+        assert abs(line.conf - other.conf) < 0.05
+
+
+def test_characters_stand_where_they_are_drawn(base: Bundle, openvino: Engine) -> None:
+    (line,) = Reader(base, openvino).read(page_of(["AB  12"]), characters=True)
+    assert "".join(character.text for character in line.characters) == line.text
+    lefts = [float(character.quad[0, 0]) for character in line.characters if character.text != " "]
+    assert lefts == sorted(lefts)
+    inside = [quad_area(clip_quad(character.quad, 640, 180)[0]) for character in line.characters]
+    assert all(area > 0 for area in inside)
+    a, b, one, _ = lefts
+    assert one - b > 1.5 * (b - a)
+    assert all(0 < character.conf <= 1 for character in line.characters)
+
+
+def test_threads_share_a_reader(base: Bundle) -> None:
+    engine = load_engine(base, num_threads=2, mode="throughput")
+    reader = Reader(base, engine)
+    pages = [page_of(LINES[: 1 + index % 3]) for index in range(6)]
+    alone = [[line.text for line in reader.read(page)] for page in pages]
+    with ThreadPoolExecutor(3) as threads:
+        together = [[line.text for line in lines] for lines in threads.map(reader.read, pages)]
+    assert together == alone
+    engine.close()
 
 
 def test_results_stay_as_they_are_when_the_engine_runs_again(openvino: Engine) -> None:

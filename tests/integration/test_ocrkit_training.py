@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ from libs.ocrkit.training.losses import ctc_loss
 from libs.ocrkit.training.package import package
 from libs.ocrkit.training.parity import PARITY_BOUND
 from libs.ocrkit.training.recognizer import train_recognizer
-from libs.ocrkit.training.spec import ModeNotOffered, NothingToTrain, RecognizerTrainingSpec
+from libs.ocrkit.training.spec import NothingToTrain, RecognizerTrainingSpec
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +152,7 @@ def test_a_small_training_teaches_what_the_base_does_not_know(spec: RecognizerTr
         tmp_path / "trained.inkbundle",
         base,
         result.onnx,
+        result.int8_onnx,
         result.charset,
         result.postprocess,
         name="trained",
@@ -174,10 +176,13 @@ def test_equal_seeds_give_equal_weights(spec: RecognizerTrainingSpec, tmp_path: 
     assert graphs[0] == graphs[1]
 
 
-def test_other_modes_are_refused_by_name(spec: RecognizerTrainingSpec) -> None:
-    with pytest.raises(ModeNotOffered, match="full") as refusal:
-        train_recognizer(replace(spec, mode="full"), lambda event: None)
-    assert refusal.value.reason == "MODE_NOT_OFFERED"
+@pytest.mark.parametrize("mode", ["deep", "full"])
+def test_more_of_the_network_can_be_trained(spec: RecognizerTrainingSpec, mode: Literal["deep", "full"]) -> None:
+    said: list[str] = []
+    short = replace(spec, mode=mode, epochs=2, num_copies=0, detector_boxes=False, replay=False)
+    result = train_recognizer(short, lambda event: said.append(event.message))
+    assert result.validation.loss < result.base_validation.loss
+    assert 0 < result.parity <= PARITY_BOUND
 
 
 def test_pages_without_a_usable_line_are_refused(spec: RecognizerTrainingSpec) -> None:

@@ -32,9 +32,6 @@ async def test_orders_that_are_not_offered_are_refused_by_name(scene: Stage) -> 
                 await client.create(task_id, **fields)
             return type(caught.value), caught.value.reason, caught.value.message
 
-        full = await refusal(mode=task_pb2.Task.FULL)
-        assert full[1] == "MODE_NOT_OFFERED"
-        assert "auto, fast" in full[2]
         assert (await refusal(algorithm="magic"))[1] == "ALGORITHM_NOT_OFFERED"
         for resources in (task_pb2.TaskResources(num_gpus=1), task_pb2.TaskResources(gpu_type="h100")):
             gpu = await refusal(resources=resources)

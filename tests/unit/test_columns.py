@@ -64,7 +64,7 @@ def test_one_piece_keeps_the_whole_box() -> None:
 
 
 def test_text_that_runs_downwards_is_cut_along_its_run() -> None:
-    quad = quad_from_box(0, 0, 40, 300)
+    quad = np.roll(quad_from_box(0, 0, 40, 300), -1, axis=0)
     parts = cut_columns(quad, [piece("aa", 0, 5), piece("bb", 30, 40)], StepGrid(6.0, 45.0))
     spans = [(part[:, 1].min(), part[:, 1].max()) for part in parts]
     assert all(np.ptp(part[:, 0]) == 40 for part in parts)

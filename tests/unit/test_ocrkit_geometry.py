@@ -118,8 +118,13 @@ def test_a_grown_rectangle_is_the_rectangle_that_is_larger_all_round(angle: floa
 
 def test_overlaps_pair_by_pair_are_those_one_by_one() -> None:
     rng = np.random.default_rng(0)
-    a = [quad_rotated(*rng.uniform(0, 30, 2), *rng.uniform(5, 30, 2), rng.uniform(0, 6)) for _ in range(40)]
-    b = [quad_rotated(*rng.uniform(0, 30, 2), *rng.uniform(5, 30, 2), rng.uniform(0, 6)) for _ in range(40)]
+    a, b = (
+        [
+            quad_rotated(x, y, width, height, angle)
+            for x, y, width, height, angle in rng.uniform((0, 0, 5, 5, 0), (30, 30, 30, 30, 6), (40, 5)).tolist()
+        ]
+        for _ in range(2)
+    )
     crossed = np.array([[0, 0], [10, 10], [10, 0], [0, 10]], dtype=np.float64)
     np.testing.assert_allclose(
         quad_ious([*a, crossed], [*b, crossed]), [quad_iou(p, q) for p, q in zip([*a, crossed], [*b, crossed], strict=True)]

@@ -149,7 +149,6 @@ def test_a_worker_stopped_in_good_order_costs_no_crash() -> None:
 @pytest.mark.parametrize(
     ("order", "fault"),
     [
-        (TaskOrder("d", mode=Mode.FULL), domain.ModeNotOffered),
         (TaskOrder("d", algorithm="x"), domain.AlgorithmNotOffered),
         (TaskOrder("d", gpu_type="a10"), domain.ResourceNotOffered),
         (TaskOrder("d", num_gpus=-1), domain.ResourceNotOffered),

@@ -24,6 +24,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """Engine and precision, such as ``openvino-bf16``."""
 
+    @property
+    def num_parallel(self) -> int:
+        """How many batches of lines of one page are best recognized at once."""
+
     def detect(self, x_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Text probability, float32 (B, H, W) in [0, 1]; H and W are multiples of 32.
 

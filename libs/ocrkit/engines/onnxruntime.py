@@ -18,6 +18,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, bundle: Bundle, *, num_threads: int) -> None:
         self.name = "onnxruntime-fp32"
+        self.num_parallel = 1
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1

@@ -16,19 +16,19 @@ class OpenVinoGraph:
     Args:
         graph: the ONNX file.
         num_threads: cores it may use.
-        mode: see ``load_engine``.
+        num_streams: calls that run at once, each on its share of the cores.
 
     Raises:
         RuntimeError: OpenVINO refuses it.
     """
 
-    def __init__(self, graph: bytes, *, num_threads: int, mode: Mode = "latency") -> None:
+    def __init__(self, graph: bytes, *, num_threads: int, num_streams: int = 1) -> None:
         core = openvino.Core()
         self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": num_threads,
-            "NUM_STREAMS": num_threads if mode == "throughput" else 1,
+            "NUM_STREAMS": num_streams,
             # Instances on one machine would all be pinned to its first cores.
             "ENABLE_CPU_PINNING": False,
         }
@@ -65,7 +65,12 @@ class OpenVinoEngine:
         specs = bundle.manifest.detector, bundle.manifest.recognizer
         is_int8 = [precision == "auto" and bool(spec.int8_file) for spec in specs]
         self._files = [spec.int8_file if int8 else spec.file for spec, int8 in zip(specs, is_int8, strict=True)]
-        self._detector, self._recognizer = (_compiled(bundle, file, num_threads, mode) for file in self._files)
+        # A page is one call of the detector and many of the recognizer.
+        streams = [1 if mode == "latency" else num_threads, num_threads]
+        self._detector, self._recognizer = (
+            _compiled(bundle, file, num_threads, num_streams) for file, num_streams in zip(self._files, streams, strict=True)
+        )
+        self.num_parallel = num_threads if mode == "latency" else 1
         names = ["int8" if int8 else self._detector.precision for int8 in is_int8]
         self.name = "openvino-" + "+".join(dict.fromkeys(names))
 
@@ -82,8 +87,8 @@ class OpenVinoEngine:
         del self._detector, self._recognizer
 
 
-def _compiled(bundle: Bundle, file: str, num_threads: int, mode: Mode) -> OpenVinoGraph:
+def _compiled(bundle: Bundle, file: str, num_threads: int, num_streams: int) -> OpenVinoGraph:
     try:
-        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, mode=mode)
+        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, num_streams=num_streams)
     except RuntimeError as error:
         raise refused(bundle, file, error) from error

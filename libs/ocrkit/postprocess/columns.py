@@ -8,7 +8,6 @@ import numpy as np
 
 from libs.ocrkit.geometry import Quad
 from libs.ocrkit.postprocess.ctc import Piece
-from libs.ocrkit.preprocess import VERTICAL_RATIO, line_size
 
 HALF_CHARACTER = 0.28
 """From the middle of a character, where its step lies, to its edge; in heights of the line."""
@@ -34,11 +33,7 @@ class StepGrid:
         return HALF_CHARACTER * self.steps_per_height
 
     def parts(self, quad: Quad, ends: Sequence[float]) -> list[Quad]:
-        """The parts of the box between each two time steps."""
-        width, height = line_size(quad)
-        if height >= VERTICAL_RATIO * width:
-            # Lines that run downwards were turned before they were read.
-            quad = np.roll(quad, -1, axis=0)
+        """The parts of a box, whose first corner is where the text begins, between each two time steps."""
         shares = np.clip((np.array(ends) - self.first_step) / max(self.num_steps, 1e-6), 0.0, 1.0).reshape(-1, 2)
         return [_between(quad, begin, end) for begin, end in shares.tolist()]
 
@@ -47,7 +42,7 @@ def cut_columns(quad: Quad, pieces: Sequence[Piece], grid: StepGrid) -> list[Qua
     """The part of a box that each piece stands in.
 
     Args:
-        quad: the whole box.
+        quad: the whole box, from the corner where the text begins.
         pieces: from left to right, as the text runs.
         grid: of the line.
 

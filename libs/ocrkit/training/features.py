@@ -52,18 +52,19 @@ class Backbone:
     what it will be given.
 
     Args:
-        graph: ONNX, from lines (B, 3, 48, W) to features (B, C, H, T).
+        graph: ONNX, from lines (B, 3, 48, W) to features (B, C, H, T); None where nothing is frozen and the lines are the features.
         num_threads: cores it may use.
     """
 
-    def __init__(self, graph: bytes, *, num_threads: int) -> None:
-        self._run = OpenVinoGraph(graph, num_threads=num_threads, mode="throughput")
+    def __init__(self, graph: bytes | None, *, num_threads: int) -> None:
+        self._run = None if graph is None else OpenVinoGraph(graph, num_threads=num_threads, num_streams=num_threads)
         self._pool = ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix="backbone")
         self.num_threads = num_threads
 
     def start(self, x_B3HW: NDArray[np.float32]) -> Future[NDArray[np.float16]]:
         """Begin a batch; the result is float16 (B, C, H, T)."""
-        return self._pool.submit(lambda: self._run(x_B3HW).astype(np.float16))
+        run = self._run
+        return self._pool.submit(lambda: (x_B3HW if run is None else run(x_B3HW)).astype(np.float16))
 
     def __enter__(self) -> Self:
         return self

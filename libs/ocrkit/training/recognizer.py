@@ -1,41 +1,37 @@
-"""Fast training of a recognizer: the backbone stays, neck and head learn from cached features."""
+"""Training of a recognizer: what stays as it is computes features once, the rest learns from them."""
 
 import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache as cache_results
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.charset import BASE_ALPHABET, Charset
 from libs.ocrkit.engines.engine import load_engine
-from libs.ocrkit.graph.module import OnnxModule
-from libs.ocrkit.graph.quantize import quantize
-from libs.ocrkit.graph.surgery import cut_head, cut_until
-from libs.ocrkit.graph.writeback import write_back
+from libs.ocrkit.graph.surgery import cut_head
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.preprocess import LINE_HEIGHT_PX, normalize_lines, warp_line
+from libs.ocrkit.preprocess import LINE_HEIGHT_PX, MAX_LINE_WIDTH_PX, line_size, normalize_lines, warp_line
 from libs.ocrkit.reader import Reader, plan_batches
 from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.cache import CachedRow, FeatureCache
 from libs.ocrkit.training.checkpoint import Checkpoints
 from libs.ocrkit.training.data import LineSample, Rejection, charset_of, collect_lines, ctc_feasible
+from libs.ocrkit.training.depth import LEARNING_RATES, Depth, PartlyFrozen, seconds_per_megapixel
 from libs.ocrkit.training.events import Report
 from libs.ocrkit.training.features import Backbone, FeatureConfig, extract
-from libs.ocrkit.training.line_loss import LineLoss
+from libs.ocrkit.training.line_loss import LineLoss, RoughenConfig
 from libs.ocrkit.training.loop import TrainingLoop
 from libs.ocrkit.training.margin import choose_margin
 from libs.ocrkit.training.narrator import Narrator
 from libs.ocrkit.training.orientation import turn_upright
 from libs.ocrkit.training.parity import PARITY_BOUND, ParityBroken, largest_difference
 from libs.ocrkit.training.samples import DetectedLines, detect_lines, jittered_copies, replay_samples
-from libs.ocrkit.training.spec import ModeNotOffered, NothingToTrain, RecognizerTrainingResult, RecognizerTrainingSpec
+from libs.ocrkit.training.spec import NothingToTrain, RecognizerTrainingResult, RecognizerTrainingSpec
 from libs.ocrkit.training.validate import LineValidation, validate_lines
 from libs.runtime.errors import Fault
 
@@ -45,9 +41,11 @@ _STAGES = {"lines": (0.0, 0.01), "detector": (0.01, 0.2), "features": (0.2, 0.5)
 _WIDTH_PER_BATCH_PX = 48 * 320
 _MAX_LINES_PER_BATCH = 64
 _LINES_WITH_COPIES = 1500
+_MOST_LINES_WITH_A_COPY = 15_000
 _LINES_SEEN = 20_000
 _REPLAYED = 0.1
-_LATE_SHARE = 0.35
+_LEAST_PASSES = 8
+_SHARE_OF_LOOP = 0.7
 _LEAST_REPLAYED, _MOST_REPLAYED = 150, 1500
 _PARITY_LINES = 8
 _CALIBRATION_LINES = 200
@@ -56,21 +54,18 @@ _LEAST_SHARE_OF_LOOP = 0.3
 
 
 def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> RecognizerTrainingResult:
-    """Train neck and head of the base's recognizer on the given pages.
+    """Train the base's recognizer, or its last parts, on the given pages.
 
     Args:
         spec: pages, base, limits.
         report: called with progress, measurements and lines for the log, from this thread.
 
     Raises:
-        ModeNotOffered: a mode other than ``fast``.
         NothingToTrain: no usable line.
         BundleInvalid: the base cannot be opened.
         GraphUnsupported: the base's recognizer cannot be trained here.
         LossNotFinite: training broke; nothing was written.
     """
-    if spec.mode not in ("fast", "deep"):
-        raise ModeNotOffered(f"The mode {spec.mode} is not offered yet; choose fast.", mode=spec.mode)
     started_at = time.monotonic()
     torch.set_num_threads(spec.num_threads)
     torch.manual_seed(spec.seed)
@@ -103,9 +98,6 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     narrator.enter("features")
     charset = charset_of(sample.text for sample in training.samples)
     rec_onnx = cut_head(base.read(base.manifest.recognizer.file), base.charset, charset, seed=spec.seed)
-    module = OnnxModule(rec_onnx)
-    end_of_backbone = module.output_of("AveragePool")
-    cut_at = end_of_backbone if spec.mode == "fast" else module.waist(end_of_backbone, _LATE_SHARE)
     num_copies = _num_copies(len(training.samples)) if spec.num_copies is None else spec.num_copies
     samples = [*training.samples, *jittered_copies(training.samples, num_copies, seed=spec.seed)]
     checks = [*validation.samples]
@@ -117,20 +109,15 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     narrator.say(f"{len(replayed)} synthetic lines of the base alphabet are replayed, so that it is not forgotten")
     samples += replayed
     calibration = _line_batches(training.samples, margin, _CALIBRATION_LINES)
-    backbone_onnx = cut_until(quantize(rec_onnx, calibration, until=cut_at), cut_at)
+    depth = _depth(spec, rec_onnx, samples, margin, spec.max_seconds - (time.monotonic() - started_at), narrator)
+    recognizer = PartlyFrozen(rec_onnx, depth)
+    frozen = recognizer.frozen(calibration)
     config = replace(spec.features, margin=margin)
-
-    @cache_results
-    def num_steps(width_px: int) -> int:
-        """Time steps that a line of this width gets."""
-        with torch.no_grad():
-            return module.forward_until(module.logits_name, torch.zeros(1, 3, LINE_HEIGHT_PX, width_px)).shape[1]
-
-    cache = FeatureCache(spec.work_dir / "features" / _cache_name(backbone_onnx, config), max_bytes=config.max_cache_bytes)
-    with Backbone(backbone_onnx, num_threads=spec.num_threads) as backbone:
+    cache = FeatureCache(spec.work_dir / "features" / _cache_name(frozen, config), max_bytes=config.max_cache_bytes)
+    with Backbone(frozen, num_threads=spec.num_threads) as backbone:
         share = len(samples) / (len(samples) + len(checks))
-        lines, rejected = _features(samples, charset, num_steps, cache, backbone, config, narrator.share(0.0, share))
-        check_lines, check_rejected = _features(checks, charset, num_steps, cache, backbone, config, narrator.share(share, 1.0))
+        lines, rejected = _features(samples, charset, recognizer, cache, backbone, config, narrator.share(0.0, share))
+        check_lines, check_rejected = _features(checks, charset, recognizer, cache, backbone, config, narrator.share(share, 1.0))
     narrator.say(
         f"{len(lines.rows)} lines and copies in the feature cache ({cache.size_bytes / 1e6:.0f} MB)",
         cache_bytes=cache.size_bytes,
@@ -140,23 +127,16 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
         raise NothingToTrain("No line is left to learn from or to validate on: none fits the recognizer; look at the reasons above.")
 
     narrator.enter("train")
-    weights = dict(module.named_weights(after=cut_at))
-    for name, weight in module.named_weights():
-        weight.requires_grad_(name in weights)
-
-    def forward(features_BCHT: Tensor) -> Tensor:
-        return module.forward_from(cut_at, features_BCHT, until=module.logits_name)
-
     order = BatchOrder(lines.rows, width_per_batch_px=_WIDTH_PER_BATCH_PX, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
     # A slow machine may have spent everything on features, which are worth nothing without some training.
     left = max(spec.max_seconds - (time.monotonic() - started_at), _LEAST_SHARE_OF_LOOP * spec.max_seconds)
     checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base, charset, lines))
     loop = TrainingLoop(
-        weights,
-        LineLoss(forward, lines, order, spec.roughen, seed=spec.seed),
-        lambda: validate_lines(forward, check_lines),
+        recognizer.weights,
+        LineLoss(recognizer, lines, order, spec.roughen if depth is Depth.FAST else RoughenConfig(dropout=0.0), seed=spec.seed),
+        lambda: validate_lines(recognizer, check_lines),
         LineValidation,
-        replace(spec.loop, max_seconds=left),
+        replace(spec.loop, max_seconds=left, learning_rate=spec.loop.learning_rate * LEARNING_RATES[depth] / LEARNING_RATES[Depth.FAST]),
         steps=order.num_batches * (spec.epochs or _num_epochs(len(lines.rows))),
         steps_per_epoch=order.num_batches,
         checkpoints=checkpoints,
@@ -171,8 +151,8 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     assert loop.best is not None
 
     narrator.enter("write")
-    written = write_back(rec_onnx, module)
-    parity = largest_difference(module, written, _line_batches(validation.samples, margin, _PARITY_LINES))
+    written = recognizer.written()
+    parity = largest_difference(recognizer.module, written, _line_batches(validation.samples, margin, _PARITY_LINES))
     narrator.say(f"the written graph equals the trained module within {parity:.1e}", parity=parity)
     if parity > PARITY_BOUND:
         raise ParityBroken(f"the written graph differs by {parity:.1e} from the trained module, more than {PARITY_BOUND:.0e}")
@@ -181,7 +161,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     narrator.progress(1.0)
     return RecognizerTrainingResult(
         onnx=written,
-        int8_onnx=quantize(written, calibration, until=end_of_backbone),
+        int8_onnx=recognizer.in_int8(written, calibration),
         charset=charset,
         postprocess=replace(base.manifest.postprocess, turn_below=_TURN_BELOW if turned.num_turned else 0.0, crop_margin=margin),
         base_validation=loop.base,
@@ -207,7 +187,7 @@ def _detect(base: Bundle, spec: RecognizerTrainingSpec, narrator: Narrator) -> D
 def _features(
     samples: Sequence[LineSample],
     charset: Charset,
-    num_steps: Callable[[int], int],
+    recognizer: PartlyFrozen,
     cache: FeatureCache,
     backbone: Backbone,
     config: FeatureConfig,
@@ -226,7 +206,7 @@ def _features(
             rejected[Rejection.UNKNOWN_CHARACTER] += 1
             continue
         classes = charset.encode(sample.text)
-        if not ctc_feasible(num_steps(row.width_px), classes):
+        if not ctc_feasible(recognizer.num_steps(row.width_px), classes):
             rejected[Rejection.TEXT_TOO_LONG] += 1
             continue
         rows.append(row)
@@ -240,16 +220,43 @@ def _together(*counters: Counter[Rejection]) -> dict[str, int]:
 
 
 def _num_copies(num_lines: int) -> int:
-    return min(5, _LINES_WITH_COPIES // num_lines)
+    return min(5, _LINES_WITH_COPIES // num_lines or int(num_lines <= _MOST_LINES_WITH_A_COPY))
 
 
 def _num_epochs(num_rows: int) -> int:
     return max(5, min(40, _LINES_SEEN // num_rows))
 
 
-def _cache_name(backbone_onnx: bytes, config: FeatureConfig) -> str:
+def _depth(
+    spec: RecognizerTrainingSpec,
+    graph: bytes,
+    samples: Sequence[LineSample],
+    margin: float,
+    seconds: float,
+    narrator: Narrator,
+) -> Depth:
+    """What was asked for, or the most that can be trained often enough in the time that is left."""
+    if spec.mode != "auto":
+        return Depth(spec.mode)
+    megapixels = sum(_width_px(sample, margin) for sample in samples) * LINE_HEIGHT_PX / 1e6
+    for depth in (Depth.FULL, Depth.DEEP):
+        passes = _SHARE_OF_LOOP * seconds / (megapixels * seconds_per_megapixel(graph, depth))
+        if passes >= _LEAST_PASSES:
+            narrator.say(f"mode {depth}: the time allows about {passes:.0f} passes over {len(samples)} lines and copies")
+            return depth
+        narrator.say(f"not {depth}: the time allows {passes:.1f} passes over {len(samples)} lines and copies, {_LEAST_PASSES} are needed")
+    narrator.say("mode fast: the backbone stays as it is, neck and head learn from its features")
+    return Depth.FAST
+
+
+def _width_px(sample: LineSample, margin: float) -> float:
+    width, height = sorted(line_size(sample.quad), reverse=True)
+    return min(MAX_LINE_WIDTH_PX, LINE_HEIGHT_PX * (width / max(height, 1.0) + 2 * margin) / (1 + 2 * margin))
+
+
+def _cache_name(frozen: bytes | None, config: FeatureConfig) -> str:
     """Rows are of one backbone and one way of cutting lines out."""
-    return hashlib.sha256(backbone_onnx + repr(config.margin).encode()).hexdigest()[:16]
+    return hashlib.sha256((frozen or b"") + repr(config.margin).encode()).hexdigest()[:16]
 
 
 def _fingerprint(spec: RecognizerTrainingSpec, base: Bundle, charset: Charset, lines: TrainingLines) -> str:

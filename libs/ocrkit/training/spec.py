@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from libs.ocrkit.charset import Charset
 from libs.ocrkit.detector_params import DetectorParams
@@ -13,13 +14,7 @@ from libs.ocrkit.training.loop import LoopConfig
 from libs.ocrkit.training.validate import LineValidation
 from libs.runtime.errors import InvalidInput
 
-__all__ = ["ModeNotOffered", "NothingToTrain", "RecognizerTrainingResult", "RecognizerTrainingSpec"]
-
-
-class ModeNotOffered(InvalidInput):
-    """The training mode is known, but not offered here yet."""
-
-    reason = "MODE_NOT_OFFERED"
+__all__ = ["NothingToTrain", "RecognizerTrainingResult", "RecognizerTrainingSpec"]
 
 
 class NothingToTrain(InvalidInput):
@@ -37,7 +32,7 @@ class RecognizerTrainingSpec:
         training: pages to learn from.
         validation: pages that choose the best weights; none of them may be among ``training``.
         work_dir: features, checkpoints; may be deleted afterwards.
-        mode: ``fast`` (the backbone stays as it is) is offered.
+        mode: a ``Depth``, or ``auto`` for the most that can be trained in the time.
         seed: equal seeds on one machine give equal weights, as long as ``max_seconds`` does not cut the training short.
         num_threads: cores to use.
         max_seconds: of the whole training; features and boxes are always made, the loop gets what is left.
@@ -45,7 +40,7 @@ class RecognizerTrainingSpec:
         num_copies: jittered and distorted copies of each line; None chooses by the number of lines.
         replay: also learn from synthetic lines of the base alphabet, a tenth of all.
         epochs: over all lines and copies; None chooses by their number.
-        loop: learning rate and the like.
+        loop: learning rate (of ``fast``; deeper training moves more gently) and the like.
         roughen: how cached features are changed in each step.
         features: how lines become features.
     """
@@ -54,7 +49,7 @@ class RecognizerTrainingSpec:
     training: tuple[LabelledPage, ...]
     validation: tuple[LabelledPage, ...]
     work_dir: Path
-    mode: str = "fast"
+    mode: Literal["auto", "fast", "deep", "full"] = "auto"
     seed: int = 0
     num_threads: int = 2
     max_seconds: float = 1200.0

@@ -43,7 +43,7 @@ class Reading:
 
 
 class PageReader:
-    """Decodes and reads; not for two threads at once, as the engine is not."""
+    """Decodes and reads; not for two threads at once: one stopwatch runs."""
 
     def __init__(self, bundle: Bundle, engine: Engine, *, max_pixels: int) -> None:
         self.bundle_digest = bundle.digest
@@ -119,6 +119,10 @@ class _StopwatchEngine:
     @property
     def name(self) -> str:
         return self._engine.name
+
+    @property
+    def num_parallel(self) -> int:
+        return self._engine.num_parallel
 
     def detect(self, x_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._engine.detect(x_B3HW)

@@ -21,7 +21,7 @@ class NodeSpec:
         folder: the task's work folder; gone when the task ends.
         base: name of the base model.
         base_bundle: its file.
-        mode: ``AUTO`` or ``FAST``.
+        mode: ``AUTO``, ``FAST`` or ``FULL``.
         validation_fraction: share of labelled images held out.
         num_threads: cores it may use.
         max_training_seconds: longest time of the training itself.
