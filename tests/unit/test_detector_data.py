@@ -1,5 +1,6 @@
 """What a detector is shown and what it should say: maps, crops, the planned size of pages."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -107,6 +108,21 @@ def test_a_step_alone_says_its_crops(tmp_path: Path) -> None:
             assert torch.equal(batch.x, ahead[step].x)
             assert torch.equal(batch.text, ahead[step].text)
         assert not torch.equal(foreign.at(0).x, ahead[0].x)
+
+
+def test_a_scan_much_larger_than_its_crops_is_decoded_once(tmp_path: Path) -> None:
+    box = TextBox(quad_from_box(400, 300, 2600, 700), "x")
+    scan = tmp_path / "scan.png"
+    cv2.imwrite(str(scan), bright_page([box.quad], width=3000, height=2000))
+    params = replace(PARAMS, max_pixels=60_000, target_short_side=1)
+    config = CropConfig(size_px=128, turn_rad=0.0, inverted=0.0)
+    with CropStream([LabelledPage(scan, (box,))], params, SPEC, config, batch_size=2, seed=1) as stream:
+        first = stream.at(0)
+        scan.unlink()
+        batches = [first, *(stream.at(step) for step in range(5, 8))]
+    for batch in batches:
+        is_text = batch.text > 0
+        assert batch.x[:, 0][is_text].mean() > batch.x[:, 0][~is_text].mean() + 0.3
 
 
 def test_pages_are_planned_by_their_small_text(tmp_path: Path) -> None:

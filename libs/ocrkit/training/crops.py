@@ -1,11 +1,14 @@
 """Batches for the detector, made ahead by another thread while the network learns."""
 
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +24,8 @@ from libs.ocrkit.training.text_maps import CropConfig, crop_page
 __all__ = ["CropBatch", "CropStream"]
 
 _BATCHES_AHEAD = 4
+_WORTH_REDUCING = 0.7
+_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class CropStream:
         self._seed = seed
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crops")
         self._made: dict[int, Future[CropBatch]] = {}
+        # Scans are many times larger than any crop needs: each is decoded once and kept as small as the largest zoom allows.
+        self._folder = tempfile.TemporaryDirectory(prefix="crops-")
+        self._reduced_by: dict[int, float] = {}
 
     def at(self, step: int) -> CropBatch:
         """The batch of a step, counted from 0; those of the next steps are begun."""
@@ -70,17 +78,33 @@ class CropStream:
 
     def _crop(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         epoch, position = divmod(number, len(self._pages))
-        page = self._pages[int(np.random.default_rng([self._seed, epoch]).permutation(len(self._pages))[position])]
-        image_HW3 = decode_image(page.image.read_bytes())
-        scale = detector_scale(image_HW3.shape[1], image_HW3.shape[0], self._params)
-        readable = [box.quad for box in page.boxes if not box.unreadable]
-        unreadable = [box.quad for box in page.boxes if box.unreadable]
+        index = int(np.random.default_rng([self._seed, epoch]).permutation(len(self._pages))[position])
+        image_HW3, factor, scale = self._image(index)
+        boxes = self._pages[index].boxes
+        readable = [factor * box.quad for box in boxes if not box.unreadable]
+        unreadable = [factor * box.quad for box in boxes if box.unreadable]
         rng = np.random.default_rng([self._seed, epoch, position])
         crop_HW3, target = crop_page(image_HW3, scale, readable, unreadable, rng, self._config)
         return normalize_page(crop_HW3, mean=self._spec.mean, std=self._spec.std), target.text, target.counted
+
+    def _image(self, index: int) -> tuple[NDArray[np.uint8], float, float]:
+        """A page, by how much it is reduced, and network pixels a pixel of it."""
+        reduced = Path(self._folder.name) / f"{index}.jpg"
+        if index not in self._reduced_by:
+            image_HW3 = decode_image(self._pages[index].image.read_bytes())
+            height, width = image_HW3.shape[:2]
+            factor = self._config.zoom_high * detector_scale(width, height, self._params)
+            if factor >= _WORTH_REDUCING:
+                return image_HW3, 1.0, factor / self._config.zoom_high
+            size = max(1, round(width * factor)), max(1, round(height * factor))
+            small_HW3 = cv2.resize(image_HW3, size, interpolation=cv2.INTER_AREA)
+            reduced.write_bytes(cv2.imencode(".jpg", small_HW3, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+            self._reduced_by[index] = factor
+        return decode_image(reduced.read_bytes()), self._reduced_by[index], 1 / self._config.zoom_high
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._folder.cleanup()
