@@ -4,10 +4,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.engines.engine import EngineName, load_engine
+from libs.ocrkit.geometry import Quad
 from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.models import base_bundle_path
 from libs.ocrkit.reader import Reader, ReadLine
@@ -16,12 +17,18 @@ from libs.runtime.errors import Fault, InvalidInput, NotFound
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 
 
-class LineJson(TypedDict):
-    """One line of the answer; ``pos`` are the four corners in pixels, clockwise from the text's top left."""
+class TextJson(TypedDict):
+    """A piece of text; ``pos`` are the four corners in pixels, clockwise from the text's top left."""
 
     label: str
     conf: float
     pos: list[list[float]]
+
+
+class LineJson(TextJson):
+    """One line of the answer, with its characters where they were asked for."""
+
+    characters: NotRequired[list[TextJson]]
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ def read_folder(
     *,
     engine: EngineName = "auto",
     num_threads: int,
+    characters: bool = False,
     on_page: Callable[[Path, int, int], None] | None = None,
 ) -> FolderReading:
     """Read every JPG, PNG and BMP directly in a folder.
@@ -77,6 +85,7 @@ def read_folder(
         images_dir: the folder.
         engine: what runs the model.
         num_threads: cores it may use.
+        characters: whether each line comes with its characters.
         on_page: told of each image that is done: its path, how many are done, how many there are.
 
     Raises:
@@ -91,7 +100,9 @@ def read_folder(
     unread: list[Unread] = []
     readers = ThreadPoolExecutor(num_threads, thread_name_prefix="read")
     try:
-        for number, (path, read) in enumerate(zip(paths, readers.map(lambda path: _read(reader, path), paths), strict=True), start=1):
+        for number, (path, read) in enumerate(
+            zip(paths, readers.map(lambda path: _read(reader, path, characters), paths), strict=True), start=1
+        ):
             if isinstance(read, Unread):
                 unread.append(read)
             else:
@@ -104,14 +115,14 @@ def read_folder(
     return FolderReading(pages, tuple(unread))
 
 
-def _read(reader: Reader, path: Path) -> list[LineJson] | Unread:
+def _read(reader: Reader, path: Path, characters: bool) -> list[LineJson] | Unread:
     try:
         image_HW3 = decode_image(path.read_bytes())
     except OSError as error:
         return Unread(path, f"It cannot be opened: {error.strerror}.")
     except Fault as fault:
         return Unread(path, fault.message)
-    return [line_to_json(line) for line in reader.read(image_HW3)]
+    return [line_to_json(line) for line in reader.read(image_HW3, characters=characters)]
 
 
 def list_images(images_dir: Path) -> list[Path]:
@@ -137,8 +148,13 @@ def list_images(images_dir: Path) -> list[Path]:
 
 def line_to_json(line: ReadLine) -> LineJson:
     """A line as it stands in the answer; hundredths of a pixel are more than the detector knows."""
-    return {
-        "label": line.text,
-        "conf": round(line.conf, 4),
-        "pos": [[round(x, 2), round(y, 2)] for x, y in line.quad.tolist()],
-    }
+    answer: LineJson = {"label": line.text, "conf": round(line.conf, 4), "pos": _pos(line.quad)}
+    if line.characters:
+        answer["characters"] = [
+            {"label": character.text, "conf": round(character.conf, 4), "pos": _pos(character.quad)} for character in line.characters
+        ]
+    return answer
+
+
+def _pos(quad: Quad) -> list[list[float]]:
+    return [[round(x, 2), round(y, 2)] for x, y in quad.tolist()]

@@ -16,6 +16,7 @@ def read(
     bundle: Annotated[str, typer.Option(help="A bundle file, `base` for the default base model, or a base model's name.")],
     images: Annotated[Path, typer.Option(help="Folder of JPG, PNG and BMP images.")],
     out: Annotated[Path, typer.Option(help='JSON file to write: {stem: [{"label", "conf", "pos": [[x, y] * 4]}]} in pixels.')],
+    characters: Annotated[bool, typer.Option("--characters", help="Each line with its characters, their confidence and place.")] = False,
     threads: Annotated[int, typer.Option(help="Cores to use; 0 takes all.", min=0)] = 0,
 ) -> None:
     """Read every image of a folder, without a server."""
@@ -30,6 +31,7 @@ def read(
             open_named_bundle(bundle),
             images,
             num_threads=threads or os.cpu_count() or 1,
+            characters=characters,
             on_page=lambda path, done, total: bar.update(line, description=path.name, completed=done, total=total),
         )
     out.write_bytes(orjson.dumps(reading.pages))

@@ -19,17 +19,21 @@ class JitterConfig:
     Args:
         grow_low: least a side moves outwards, in heights of the line; negative cuts into it.
         grow_high: most a side moves outwards.
+        slant: largest shift of the upper side along the line against the lower one, in heights of the line: italics, other hands.
+        corner: by how much each corner moves on its own at most, in heights of the line: a camera held askew.
         turn_rad: largest turn about the middle, for lines up to ``turn_full_aspect`` times wider than high; longer ones turn less.
     """
 
     grow_low: float = -0.08
     grow_high: float = 0.22
+    slant: float = 0.15
+    corner: float = 0.04
     turn_rad: float = 0.03
     turn_full_aspect: float = 5.0
 
 
 def jitter_quad(quad: Quad, rng: np.random.Generator, config: JitterConfig) -> Quad:
-    """Move each side of a quad on its own, then turn it a little."""
+    """Move each side of a quad on its own, slant it, move its corners, then turn it a little."""
     width, height = line_size(quad)
     size = max(min(width, height), 1e-6)
     left, top, right, bottom = (rng.uniform(config.grow_low, config.grow_high, 4) * size).tolist()
@@ -37,6 +41,8 @@ def jitter_quad(quad: Quad, rng: np.random.Generator, config: JitterConfig) -> Q
     down = _unit(quad[3] - quad[0])
     moves = np.array([[-left, -top], [right, -top], [right, bottom], [-left, bottom]])
     moved = quad + moves[:, :1] * along + moves[:, 1:] * down
+    slant = rng.uniform(-config.slant, config.slant) * size
+    moved += np.array([[slant], [slant], [0], [0]]) * along + rng.uniform(-config.corner, config.corner, (4, 2)) * size
     limit = config.turn_rad * min(1.0, config.turn_full_aspect * size / max(width, height))
     angle = rng.uniform(-limit, limit)
     cos, sin = np.cos(angle), np.sin(angle)
