@@ -25,6 +25,9 @@ from libs.ocrkit.evaluate import EvaluationReport
 from libs.ocrkit.models import base_bundle_path
 
 NUM_IMAGES = 72
+TRAINING_SECONDS = 120
+"""A demo is watched to its end."""
+
 NUM_UNLABELED = 8
 NUM_HELD_OUT = 12
 TRAIN_SEED = 1
@@ -47,7 +50,9 @@ def run() -> None:
         held_out = generate(folder / "held-out", num_images=NUM_HELD_OUT, seed=HELD_OUT_SEED, part="heldout")
         say(f"{len(images)} images with {count_lines(images)} lines to train on, {len(held_out)} with {count_lines(held_out)} held out")
         chapter("Start", "bus, four services and gateway, on free ports")
-        with installation(folder / "home", folder, env={"INKWRIGHT_LOG_LEVEL": "warning"}) as running:
+        with installation(
+            folder / "home", folder, env={"INKWRIGHT_LOG_LEVEL": "warning", "INKWRIGHT_TRAINER_MAX_TRAINING_SECONDS": str(TRAINING_SECONDS)}
+        ) as running:
             say(f"address {running.url}")
             client = running.client
             index(client, folder / "images")

@@ -20,7 +20,7 @@ STAGES = {
     "train": "Training",
     "write": "Writing the weights",
 }
-LEAST_SECONDS = 360.0
+LEAST_SECONDS = 420.0
 FIXED_SECONDS = 75.0
 SECONDS_A_LINE = 0.09
 """On 2 cores, features of a line and its share of the epochs. Few lines get more: with them more of the network can be trained."""
