@@ -71,7 +71,7 @@ def check_graphs(path: Path) -> None:
         BundleInvalid: the file is no bundle, or a graph is malformed.
     """
     bundle = open_bundle(path)
-    for file in (bundle.manifest.detector.file, bundle.manifest.recognizer.file):
+    for file in bundle.manifest.graph_files:
         try:
             onnx.checker.check_model(bundle.read(file))
         except onnx.checker.ValidationError as error:
@@ -81,5 +81,9 @@ def check_graphs(path: Path) -> None:
 
 def _facts(bundle: Bundle) -> BundleFacts:
     manifest = bundle.manifest
-    size = sum(manifest.files[file].size_bytes for file in (manifest.detector.file, manifest.recognizer.file))
-    return BundleFacts(bundle.digest, manifest.charset.digest, len(manifest.charset.characters), {"fp32": size}, manifest.code_version)
+    specs = manifest.detector, manifest.recognizer
+    size = {"fp32": sum(manifest.files[spec.file].size_bytes for spec in specs)}
+    if any(spec.int8_file for spec in specs):
+        # What is read with: a graph that lost too much in 8 bits stays as it is.
+        size["int8"] = sum(manifest.files[spec.int8_file or spec.file].size_bytes for spec in specs)
+    return BundleFacts(bundle.digest, manifest.charset.digest, len(manifest.charset.characters), size, manifest.code_version)
