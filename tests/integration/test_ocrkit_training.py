@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.charset import BASE_ALPHABET, COLUMN_BREAK
-from libs.ocrkit.evaluate import evaluate_bundle
+from libs.ocrkit.evaluate import evaluate_bundle, read_labelled
 from libs.ocrkit.gate import judge
 from libs.ocrkit.geometry import quad_from_box
 from libs.ocrkit.graph.module import OnnxModule
@@ -22,7 +22,8 @@ from libs.ocrkit.graph.surgery import cut_head
 from libs.ocrkit.graph.writeback import write_back
 from libs.ocrkit.labels.page import TextBox
 from libs.ocrkit.models import BASES, base_bundle_path
-from libs.ocrkit.training.data import LabelledPage, charset_of
+from libs.ocrkit.training.data import LabelledPage, LineSample, charset_of
+from libs.ocrkit.training.depth import Depth, choose_depth
 from libs.ocrkit.training.events import TrainingEvent
 from libs.ocrkit.training.losses import ctc_loss
 from libs.ocrkit.training.package import package
@@ -166,6 +167,9 @@ def test_a_small_training_teaches_what_the_base_does_not_know(spec: RecognizerTr
     assert reports[0].line_accuracy == 1.0
     assert reports[0].end_to_end.hmean_exact == 1.0
     assert reports[1].line_accuracy == 0.0
+    in_float = read_labelled(trained, spec.validation, precision="float", num_threads=2)
+    elsewhere = evaluate_bundle(trained, spec.validation, engine="onnxruntime", num_threads=2)
+    assert [line.read for line in reports[0].lines] == [line.read for line in in_float] == [line.read for line in elsewhere.lines]
     verdict = judge(*reports, parity=trained.manifest.parity)
     assert verdict.passed, verdict.reasons
 
@@ -183,6 +187,23 @@ def test_more_of_the_network_can_be_trained(spec: RecognizerTrainingSpec, mode: 
     result = train_recognizer(short, lambda event: said.append(event.message))
     assert result.validation.loss < result.base_validation.loss
     assert 0 < result.parity <= PARITY_BOUND
+
+
+@pytest.mark.parametrize(
+    ("num_lines", "seconds", "depth", "why"),
+    [
+        (299, 1e9, Depth.FAST, "by heart"),
+        (300, 1e9, Depth.DEEP, "passes"),
+        (2000, 1e9, Depth.FULL, "passes"),
+        (2000, 0.1, Depth.FAST, "needed"),
+    ],
+)
+def test_depth_follows_lines_and_time(num_lines: int, seconds: float, depth: Depth, why: str) -> None:
+    graph = open_bundle(base_bundle_path()).read("rec.onnx")
+    said: list[str] = []
+    samples = [LineSample(Path("page.png"), quad_from_box(0, 0, 200, 20), "x")] * num_lines
+    assert choose_depth(graph, samples, 0.2, seconds=seconds, say=said.append) is depth
+    assert why in " ".join(said)
 
 
 def test_pages_without_a_usable_line_are_refused(spec: RecognizerTrainingSpec) -> None:

@@ -15,13 +15,13 @@ from libs.ocrkit.charset import BASE_ALPHABET, Charset
 from libs.ocrkit.engines.engine import load_engine
 from libs.ocrkit.graph.surgery import cut_head
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.preprocess import LINE_HEIGHT_PX, MAX_LINE_WIDTH_PX, line_size, normalize_lines, warp_line
+from libs.ocrkit.preprocess import normalize_lines, warp_line
 from libs.ocrkit.reader import Reader, plan_batches
 from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.cache import CachedRow, FeatureCache
 from libs.ocrkit.training.checkpoint import Checkpoints
 from libs.ocrkit.training.data import LineSample, Rejection, charset_of, collect_lines, ctc_feasible
-from libs.ocrkit.training.depth import LEARNING_RATES, Depth, PartlyFrozen, seconds_per_megapixel
+from libs.ocrkit.training.depth import LEARNING_RATES, Depth, PartlyFrozen, choose_depth
 from libs.ocrkit.training.events import Report
 from libs.ocrkit.training.features import Backbone, FeatureConfig, extract
 from libs.ocrkit.training.line_loss import LineLoss, RoughenConfig
@@ -44,13 +44,6 @@ _LINES_WITH_COPIES = 1500
 _MOST_LINES_WITH_A_COPY = 15_000
 _LINES_SEEN = 20_000
 _REPLAYED = 0.1
-_LEAST_PASSES = {Depth.FULL: 8, Depth.DEEP: 4}
-"""With fewer a shallower training comes further: handwriting, 468 lines, 330 s, five passes deep 0.278 of CER over pages, fast 0.295."""
-
-_LEAST_LINES = {Depth.FULL: 2000, Depth.DEEP: 300}
-"""With fewer so many weights learn the lines by heart: 65 lines, full, read worse from the second pass on."""
-
-_SHARE_OF_LOOP = 0.7
 _LEAST_REPLAYED, _MOST_REPLAYED = 150, 1500
 _PARITY_LINES = 8
 _CALIBRATION_LINES = 100
@@ -114,7 +107,8 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     narrator.say(f"{len(replayed)} synthetic lines of the base alphabet are replayed, so that it is not forgotten")
     samples += replayed
     calibration = _line_batches(training.samples, margin, _CALIBRATION_LINES)
-    depth = _depth(spec, rec_onnx, samples, margin, spec.max_seconds - (time.monotonic() - started_at), narrator)
+    left = spec.max_seconds - (time.monotonic() - started_at)
+    depth = choose_depth(rec_onnx, samples, margin, seconds=left, say=narrator.say) if spec.mode == "auto" else Depth(spec.mode)
     recognizer = PartlyFrozen(rec_onnx, depth)
     frozen = recognizer.frozen(calibration)
     config = replace(spec.features, margin=margin)
@@ -230,39 +224,6 @@ def _num_copies(num_lines: int) -> int:
 
 def _num_epochs(num_rows: int) -> int:
     return max(5, min(40, _LINES_SEEN // num_rows))
-
-
-def _depth(
-    spec: RecognizerTrainingSpec,
-    graph: bytes,
-    samples: Sequence[LineSample],
-    margin: float,
-    seconds: float,
-    narrator: Narrator,
-) -> Depth:
-    """What was asked for, or the most that can be trained often enough in the time that is left."""
-    if spec.mode != "auto":
-        return Depth(spec.mode)
-    megapixels = sum(_width_px(sample, margin) for sample in samples) * LINE_HEIGHT_PX / 1e6
-    num_lines = sum(sample.copy == 0 for sample in samples)
-    for depth in (Depth.FULL, Depth.DEEP):
-        if num_lines < _LEAST_LINES[depth]:
-            narrator.say(f"not {depth}: {num_lines} lines would be learnt by heart, {_LEAST_LINES[depth]} are needed")
-            continue
-        passes = _SHARE_OF_LOOP * seconds / (megapixels * seconds_per_megapixel(graph, depth))
-        if passes >= _LEAST_PASSES[depth]:
-            narrator.say(f"mode {depth}: the time allows about {passes:.0f} passes over {len(samples)} lines and copies")
-            return depth
-        narrator.say(
-            f"not {depth}: the time allows {passes:.1f} passes over {len(samples)} lines and copies, {_LEAST_PASSES[depth]} are needed"
-        )
-    narrator.say("mode fast: the backbone stays as it is, neck and head learn from its features")
-    return Depth.FAST
-
-
-def _width_px(sample: LineSample, margin: float) -> float:
-    width, height = sorted(line_size(sample.quad), reverse=True)
-    return min(MAX_LINE_WIDTH_PX, LINE_HEIGHT_PX * (width / max(height, 1.0) + 2 * margin) / (1 + 2 * margin))
 
 
 def _cache_name(frozen: bytes | None, config: FeatureConfig) -> str:

@@ -2,7 +2,7 @@
 
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.charset import Charset
-from libs.ocrkit.confidence import calibration_error, fit_calibration
+from libs.ocrkit.confidence import calibrated, calibration_error, fit_calibration
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.evaluate import LineScore, read_labelled
 from libs.ocrkit.training.package import package
@@ -52,8 +52,11 @@ def run(spec: NodeSpec, report: Report) -> None:
     report.log(f"In 8 bits the character error rate of the recognizer changes by {rise:+.4f}: it is {'kept' if is_int8 else 'left out'}")
     lines = in_int8 if is_int8 else in_float
     confs, right = [line.conf for line in lines], [line.edits == 0 for line in lines]
-    metrics |= {"int8_cer_change": rise, "calibration_error": calibration_error(confs, right)}
-    bundle = packed(fit_calibration(confs, right, postprocess), rec_int8 if is_int8 else None)
+    fitted = fit_calibration(confs, right, postprocess)
+    before, after = calibration_error(confs, right), calibration_error([calibrated(conf, fitted) for conf in confs], right)
+    report.log(f"Confidence and share of right lines lay {before:.3f} apart, calibrated {after:.3f}")
+    metrics |= {"int8_cer_change": rise, "calibration_error": after}
+    bundle = packed(fitted, rec_int8 if is_int8 else None)
     report.log(f"Packed {bundle.size_bytes / 1e6:.1f} MB; the bundle's digest is {bundle.digest}")
     report.info(
         bundle_digest=bundle.digest,
