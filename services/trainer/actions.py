@@ -29,7 +29,7 @@ async def create_task(deps: Deps, parent: str, task_id: str, order: TaskOrder, *
         bases = {model.name for model in await w.models.bases(project)}
     if made is not None:
         return made
-    order = order.checked(bases=bases, default_base=_default_base(deps, bases))
+    order = order.checked(bases=bases)
     await _check_dataset(deps, project, order.dataset)
     async with deps.work() as w:
         # Asked again inside the transaction: two equal calls may stand here at the same time.
@@ -75,8 +75,3 @@ async def _check_dataset(deps: Deps, project: str, name: str) -> None:
             num_images=dataset.num_images,
             num_labeled=dataset.num_labeled,
         )
-
-
-def _default_base(deps: Deps, bases: set[str]) -> str:
-    wanted = [name for name in bases if name.endswith(f"/{deps.settings.trainer_default_base}")]
-    return next(iter(wanted or sorted(bases)), "")

@@ -83,12 +83,11 @@ class TaskOrder:
     gpu_type: str = ""
     validation_fraction: float = 0.0
 
-    def checked(self, *, bases: Collection[str], default_base: str) -> "TaskOrder":
-        """The order with its defaults filled in.
+    def checked(self, *, bases: Collection[str]) -> "TaskOrder":
+        """The order with its defaults filled in; among several bases ``preflight`` chooses where none is named.
 
         Args:
             bases: names of the bases that are offered.
-            default_base: the one an empty ``base`` means.
 
         Raises:
             AlgorithmNotOffered, ResourceNotOffered, BaseNotOffered: with what is offered.
@@ -109,8 +108,8 @@ class TaskOrder:
                 gpu_type=gpu_type[:60],
                 offered=CPU,
             )
-        base = self.base or default_base
-        if base not in bases:
+        base = self.base or (next(iter(bases)) if len(bases) == 1 else "")
+        if not bases or (base and base not in bases):
             known = ", ".join(sorted(bases)) or "none; run `make models` and start again"
             raise BaseNotOffered(f"The base {base[:200]!r} is not offered; offered are: {known}.", base=base[:200], offered=known)
         fraction = self.validation_fraction or DEFAULT_VALIDATION_FRACTION
@@ -178,6 +177,10 @@ class Task:
         if self.state is not TaskState.PENDING or self.version:
             raise WrongState(f"{self.name} does not wait for a version.", task=self.name, state=self.state)
         return self._changed(version=version)._queue_ready(at)
+
+    def choose_base(self, base: str) -> "Task":
+        """The base was chosen from the data."""
+        return self._changed(order=replace(self.order, base=base))
 
     def begin(self, node_id: NodeId, *, at: datetime) -> "Task":
         """A worker starts a try of a node; the task fails when too many tries vanished.

@@ -1,10 +1,10 @@
 """What a worker does to a task: begin a node, note how far it is, end it. One transaction each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from libs.runtime.errors import NotFound, WrongState
-from libs.runtime.names import MODEL, TASK, new_id
+from libs.runtime.names import MODEL, PROJECT, TASK, new_id
 from services.trainer.bundles import BundleFacts
 from services.trainer.deps import Deps
 from services.trainer.domain import Task, TaskState
@@ -23,13 +23,13 @@ class Hold:
     """One try of one node, held by one worker.
 
     Args:
-        base_digest: of the bundle of the task's base.
+        bases: digests of the bundles by name: of the task's base, or of all that ``preflight`` may choose from, the default first.
     """
 
     task: Task
     node_id: NodeId
     attempt: int
-    base_digest: str
+    bases: Mapping[str, str]
 
 
 @dataclass
@@ -92,9 +92,14 @@ async def begin_node(deps: Deps, task_name: str, node_id: NodeId, *, first_deliv
             return None
         if node.attempt:
             await w.logs.append(begun, node_id, [("warning", f"Try {begun.node(node_id).attempt} begins")], at=w.now)
-        base = await w.models.get(begun.order.base)
+        if begun.order.base:
+            offered = [await w.models.get(begun.order.base)]
+        else:
+            offered = await w.models.bases(PROJECT.format(project=TASK.parse(task_name)["project"]))
         await w.commit()
-    return Hold(begun, node_id, begun.node(node_id).attempt, base.bundle_digest)
+    default_last = sorted(offered, key=lambda model: model.name.endswith(f"/{deps.settings.trainer_default_base}"))
+    bases = {model.name: model.bundle_digest for model in reversed(default_last)}
+    return Hold(begun, node_id, begun.node(node_id).attempt, bases)
 
 
 async def is_held(deps: Deps, hold: Hold) -> bool:
@@ -115,8 +120,8 @@ async def note(deps: Deps, hold: Hold, said: Said) -> None:
         await w.commit()
 
 
-async def succeed_node(deps: Deps, hold: Hold, said: Said, made: Made | None) -> Task:
-    """The node is done; with ``made``, the whole task is, and its model is registered.
+async def succeed_node(deps: Deps, hold: Hold, said: Said, *, base: str = "", made: Made | None = None) -> Task:
+    """The node is done; with ``base``, that was chosen; with ``made``, the whole task is, and its model is registered.
 
     Raises:
         WrongState: this try does not hold the node any more.
@@ -124,6 +129,8 @@ async def succeed_node(deps: Deps, hold: Hold, said: Said, made: Made | None) ->
     async with deps.work() as w:
         task = await _noted(w, hold, said)
         done = task.succeed(hold.node_id, hold.attempt, at=w.now)
+        if base:
+            done = done.choose_base(base)
         if made is not None:
             model = await _registered(w, done, made)
             done = done.finish(model.name, at=w.now)

@@ -27,7 +27,7 @@ class TrainerSettings(ServiceSettings):
     trainer_max_training_seconds: float = Field(default=900.0, gt=0)
     """Longest time of a recognizer's training; features are always computed."""
     trainer_default_base: str = "ppocrv6-small"
-    """Id of the base an order without one means; the first by name where it is not there."""
+    """Id of the base that is chosen unless another reads the labels clearly better."""
 
     @property
     def task_folder(self) -> Path:

@@ -4,15 +4,18 @@ import asyncio
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import nats.errors
 
 from inkwright.trainer.v1 import trainer_events_pb2
+from libs.ocrkit.bundle import SUFFIX
 from libs.runtime import logs
 from libs.runtime.bus import Bus
 from libs.runtime.child import Child, Exit
 from libs.runtime.errors import Fault, WrongState
+from libs.runtime.names import MODEL
 from libs.runtime.settings import CHECKOUT
 from libs.runtime.work_queue import Job, WorkQueue
 from services.trainer.bundles import fetch_bundle, keep_bundle
@@ -21,7 +24,7 @@ from services.trainer.domain import CPU, Task
 from services.trainer.events import job_subject
 from services.trainer.graph import NodeId
 from services.trainer.node_actions import Hold, Made, Said, begin_node, fail_node, is_held, leave_node, note, succeed_node
-from services.trainer.nodes.spec import NodeSpec
+from services.trainer.nodes.spec import NodeSpec, read_json
 
 log = logs.get_logger()
 
@@ -104,7 +107,8 @@ class NodeRun:
         began = time.monotonic()
         log.info("node_started", attempt=self._hold.attempt)
         try:
-            await fetch_bundle(self._deps.artifacts, self._hold.base_digest, self._spec.base_bundle)
+            for base, file in self._spec.bases.items():
+                await fetch_bundle(self._deps.artifacts, self._hold.bases[base], Path(file))
             task = await self._run_child(stopping)
         except WrongState:
             # Somebody ended the task, or took the node, between two looks.
@@ -159,10 +163,14 @@ class NodeRun:
         if not ended.ok:
             self._said.lines += [("error", line) for line in self._stderr]
             return await fail_node(self._deps, self._hold, self._taken(), self._failure or self._unexplained(ended))
-        made = None
-        if self._hold.node_id is NodeId.GATE:
-            made = Made.read(await keep_bundle(self._deps.artifacts, self._spec.bundle_file), self._spec)
-        return await succeed_node(self._deps, self._hold, self._taken(), made)
+        match self._hold.node_id:
+            case NodeId.PREFLIGHT:
+                return await succeed_node(self._deps, self._hold, self._taken(), base=read_json(self._spec.base_file)["base"])
+            case NodeId.GATE:
+                made = Made.read(await keep_bundle(self._deps.artifacts, self._spec.bundle_file), self._spec)
+                return await succeed_node(self._deps, self._hold, self._taken(), made=made)
+            case _:
+                return await succeed_node(self._deps, self._hold, self._taken())
 
     def _unexplained(self, ended: Exit) -> str:
         last = next((line for line in reversed(self._stderr) if line.strip()), "")
@@ -211,7 +219,7 @@ def node_spec(deps: Deps, hold: Hold) -> NodeSpec:
         dataset_address=deps.settings.dataset_address,
         folder=folder,
         base=task.order.base,
-        base_bundle=folder / "base.inkbundle",
+        bases={base: str(folder / "bases" / f"{MODEL.parse(base)['model']}{SUFFIX}") for base in hold.bases},
         mode=task.order.mode,
         validation_fraction=task.order.validation_fraction,
         num_threads=deps.settings.trainer_threads,

@@ -22,7 +22,8 @@ from libs.ocrkit.graph.surgery import cut_head
 from libs.ocrkit.graph.writeback import write_back
 from libs.ocrkit.labels.page import TextBox
 from libs.ocrkit.models import BASES, base_bundle_path
-from libs.ocrkit.training.data import LabelledPage, LineSample, charset_of
+from libs.ocrkit.training.choose_base import choose_base
+from libs.ocrkit.training.data import LabelledPage, LineSample, charset_of, collect_lines
 from libs.ocrkit.training.depth import Depth, choose_depth
 from libs.ocrkit.training.events import TrainingEvent
 from libs.ocrkit.training.losses import ctc_loss
@@ -30,6 +31,7 @@ from libs.ocrkit.training.package import package
 from libs.ocrkit.training.parity import PARITY_BOUND
 from libs.ocrkit.training.recognizer import train_recognizer
 from libs.ocrkit.training.spec import NothingToTrain, RecognizerTrainingSpec
+from tests.integration.tiny_bundle import write_tiny_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -204,6 +206,15 @@ def test_depth_follows_lines_and_time(num_lines: int, seconds: float, depth: Dep
     samples = [LineSample(Path("page.png"), quad_from_box(0, 0, 200, 20), "x")] * num_lines
     assert choose_depth(graph, samples, 0.2, seconds=seconds, say=said.append) is depth
     assert why in " ".join(said)
+
+
+def test_the_base_that_reads_best_is_begun_with(spec: RecognizerTrainingSpec, tmp_path: Path) -> None:
+    samples = collect_lines(spec.training).samples
+    broken = write_tiny_bundle(tmp_path / "broken.inkbundle", fails_when_run=True)
+    chosen, rates = choose_base({"broken": broken, "small": open_bundle(base_bundle_path())}, samples, num_threads=2)
+    assert chosen == "small"
+    assert rates["broken"] == 1.0
+    assert rates["small"] < 0.9
 
 
 def test_pages_without_a_usable_line_are_refused(spec: RecognizerTrainingSpec) -> None:

@@ -22,7 +22,7 @@ from services.trainer.nodes.split import Page, split
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BASE = "projects/default/models/small"
-ORDER = TaskOrder(dataset="projects/default/datasets/receipts").checked(bases={BASE}, default_base=BASE)
+ORDER = TaskOrder(dataset="projects/default/datasets/receipts").checked(bases={BASE})
 
 
 def task_at(state: TaskState) -> Task:
@@ -161,7 +161,7 @@ def test_a_worker_stopped_in_good_order_costs_no_crash() -> None:
 )
 def test_what_is_not_offered_is_refused(order: TaskOrder, fault: type[Fault]) -> None:
     with pytest.raises(fault) as caught:
-        order.checked(bases={BASE}, default_base=BASE)
+        order.checked(bases={BASE})
     assert type(caught.value) is fault
 
 
@@ -169,9 +169,17 @@ def test_an_order_gets_its_defaults() -> None:
     assert (ORDER.algorithm, ORDER.base, ORDER.gpu_type, ORDER.validation_fraction) == ("ocr-high-performance", BASE, "cpu", 0.1)
 
 
+def test_among_several_bases_the_data_chooses_later() -> None:
+    order = TaskOrder("d").checked(bases={BASE, BASE + "-2"})
+    assert not order.base
+    assert TaskOrder("d", base=BASE).checked(bases={BASE, BASE + "-2"}).base == BASE
+    with pytest.raises(domain.BaseNotOffered, match="make models"):
+        TaskOrder("d").checked(bases=set())
+
+
 def test_every_fault_here_has_a_reason_of_the_protos() -> None:
     here = [fault for fault in all_faults() if fault.__module__.startswith("services.trainer")]
-    assert len(here) >= 8
+    assert len(here) >= 7
     assert not [fault for fault in here if fault.reason not in errors_pb2.ErrorReason.keys()]  # noqa: SIM118 - no dict
 
 

@@ -36,7 +36,7 @@ def create(
     dataset: Annotated[str, typer.Option(help="Dataset to train on.")],
     description: Annotated[str, typer.Option(help="For people.")] = "",
     algorithm: Annotated[str, typer.Option(help="Algorithm.")] = "ocr-high-performance",
-    base: Annotated[str, typer.Option(help="Model to start from; default: the default base.")] = "",
+    base: Annotated[str, typer.Option(help="Model to start from; default: the base that reads the labels best.")] = "",
     mode: Annotated[Mode, typer.Option(help="How much of the network is trained.")] = Mode.AUTO,
     gpus: Annotated[int, typer.Option(help="Number of GPUs.")] = 0,
     gpu_type: Annotated[str, typer.Option(help="`cpu` or a GPU type a worker offers.")] = "cpu",

@@ -1,10 +1,9 @@
 """Labelled text that stands on its head: labels seldom say so, and lines learnt that way teach nonsense."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from libs.ocrkit.geometry import Quad
 from libs.ocrkit.image_io import decode_image
@@ -12,6 +11,7 @@ from libs.ocrkit.labels.page import TextBox
 from libs.ocrkit.metrics import edit_distance, fold
 from libs.ocrkit.preprocess import warp_line
 from libs.ocrkit.training.data import LabelledPage, plain_text
+from libs.ocrkit.training.tried_lines import ReadCrops
 from libs.runtime.errors import Fault
 
 __all__ = ["Turned", "turn_upright"]
@@ -21,8 +21,6 @@ _LEAST_SHARE = 0.01
 _LEAST_CHARACTERS = 2
 _LEAST_GAIN = 0.34
 """Share of the characters that must come out right only when a line is turned: a third, so that one lucky letter turns nothing."""
-
-ReadCrops = Callable[[Sequence[NDArray[np.uint8]]], list[tuple[str, float]]]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
 """``preflight``: what of the snapshot can be used, and what a person should know before training takes its time."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from libs.ocrkit.bundle import open_bundle
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.training.data import Rejection, collect_lines
+from libs.ocrkit.training.choose_base import choose_base
+from libs.ocrkit.training.data import LineSample, Rejection, collect_lines
 from libs.runtime.errors import ImageUndecodable, InvalidInput, TooLarge
 from services.trainer.domain import NEEDED_IMAGES, NoLabels
 from services.trainer.nodes.near_duplicates import dhash
@@ -45,15 +49,28 @@ def run(spec: NodeSpec, report: Report) -> None:
     report.info(num_unlabeled=num_images - len(labeled), num_undecodable=len(labeled) - len(pages))
     if not pages:
         raise ImageUndecodable("Every labelled image is broken; copy the files again, sync the dataset and start a new task.")
-    _check_lines(pages, spec, report)
+    lines = _check_lines(pages, spec, report)
     if num_images > len(labeled):
         report.log(f"{num_images - len(labeled)} images have no labels and are not used; label them to teach more.", level="warning")
     if len(pages) < ADVISED_IMAGES:
         report.log(f"Only {len(pages)} images can be used; over {ADVISED_IMAGES} of a kind read clearly better.", level="warning")
+    write_json(spec.base_file, {"base": spec.base or _choose_base(lines, spec, report)})
     write_json(spec.pages_file, pages)
 
 
-def _check_lines(pages: list[dict[str, Any]], spec: NodeSpec, report: Report) -> None:
+def _choose_base(lines: Sequence[LineSample], spec: NodeSpec, report: Report) -> str:
+    """The base that reads some labelled lines best as it is."""
+    if len(spec.bases) == 1:
+        return next(iter(spec.bases))
+    report.progress(1.0, "Trying the bases")
+    base, rates = choose_base({name: open_bundle(Path(file)) for name, file in spec.bases.items()}, lines, num_threads=spec.num_threads)
+    tried = ", ".join(f"{name.rsplit('/', 1)[-1]} {rate:.4f}" for name, rate in rates.items())
+    report.log(f"Training begins with {base.rsplit('/', 1)[-1]}; character error rate of each base on labelled lines as it is: {tried}")
+    report.info(base=base)
+    return base
+
+
+def _check_lines(pages: list[dict[str, Any]], spec: NodeSpec, report: Report) -> Sequence[LineSample]:
     lines = collect_lines([labelled_page(page, spec.images_folder) for page in pages])
     num_useful = len({sample.image for sample in lines.samples})
     for rejection, count in sorted(lines.rejected.items()):
@@ -65,3 +82,4 @@ def _check_lines(pages: list[dict[str, Any]], spec: NodeSpec, report: Report) ->
     if num_useful < NEEDED_IMAGES:
         message = f"Only {num_useful} image has a line that can be learnt; at least {NEEDED_IMAGES} are needed,"
         raise NoLabels(f"{message} one to learn from and one to judge by. Label more, then start a new task.", num_images=num_useful)
+    return lines.samples

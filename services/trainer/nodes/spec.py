@@ -19,8 +19,8 @@ class NodeSpec:
         version: name of the frozen version.
         dataset_address: where the dataset service answers.
         folder: the task's work folder; gone when the task ends.
-        base: name of the base model.
-        base_bundle: its file.
+        base: name of the base model; empty until ``preflight`` has chosen one.
+        bases: file of the base by its name; of all bases while none is chosen, the default first.
         mode: ``AUTO``, ``FAST`` or ``FULL``.
         validation_fraction: share of labelled images held out.
         num_threads: cores it may use.
@@ -34,7 +34,7 @@ class NodeSpec:
     dataset_address: str
     folder: Path
     base: str
-    base_bundle: Path
+    bases: dict[str, str]
     mode: str
     validation_fraction: float
     num_threads: int
@@ -48,8 +48,12 @@ class NodeSpec:
     @classmethod
     def from_json(cls, orders: dict[str, Any]) -> "NodeSpec":
         """The spec a parent sent."""
-        paths = {key: Path(orders[key]) for key in ("folder", "base_bundle")}
-        return cls(**{**orders, **paths})
+        return cls(**{**orders, "folder": Path(orders["folder"])})
+
+    @property
+    def base_bundle(self) -> Path:
+        """The file of the base."""
+        return Path(self.bases[self.base])
 
     @property
     def images_folder(self) -> Path:
@@ -65,6 +69,11 @@ class NodeSpec:
     def pages_file(self) -> Path:
         """By ``preflight``: the pages that can be used."""
         return self.folder / "pages.json"
+
+    @property
+    def base_file(self) -> Path:
+        """By ``preflight``: the name of the base to begin with."""
+        return self.folder / "base.json"
 
     @property
     def split_file(self) -> Path:
