@@ -1,6 +1,5 @@
 """Confidences that mean something: what is shown as 0.9 is right nine times of ten."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +13,11 @@ __all__ = ["calibrated", "calibration_error", "fit_calibration"]
 _EDGE = 1e-4
 _LEAST_LINES = 50
 _LEAST_WRONG = 5
-_NUM_STEPS = 50
+_NUM_STEPS = 100
+_LONGEST_STEP = 0.2
+_STIFFNESS = 1.0
+"""How strongly the calibration holds on to "as it is", as if so many lines said so."""
+_PRIOR_2 = np.array([1.0, 0.0])
 _NUM_BINS = 10
 
 
@@ -23,7 +26,7 @@ def calibrated(conf: float, params: DetectorParams) -> float:
     if params.conf_slope == 1.0 and params.conf_offset == 0.0:
         return conf
     logit = params.conf_slope * _logits(conf) + params.conf_offset
-    return float(1 / (1 + math.exp(-logit)))
+    return float(1 / (1 + np.exp(-logit)))
 
 
 def fit_calibration(confs: Sequence[float], right: Sequence[bool], params: DetectorParams) -> DetectorParams:
@@ -42,15 +45,17 @@ def fit_calibration(confs: Sequence[float], right: Sequence[bool], params: Detec
         return params
     x_N2 = np.stack([_logits(np.asarray(confs)), np.ones(len(confs))], axis=1)
     target_N = np.where(right, (num_right + 1) / (num_right + 2), 1 / (num_wrong + 2))
-    weights_2 = np.array([1.0, 0.0])
+    weights_2 = _PRIOR_2.copy()
     for _ in range(_NUM_STEPS):
-        probability_N = 1 / (1 + np.exp(-np.clip(x_N2 @ weights_2, -30, 30)))
-        gradient_2 = x_N2.T @ (probability_N - target_N)
-        curvature_22 = (x_N2 * (probability_N * (1 - probability_N))[:, None]).T @ x_N2 + 1e-6 * np.eye(2)
-        weights_2 = weights_2 - np.linalg.solve(curvature_22, gradient_2)
+        probability_N = 1 / (1 + np.exp(-(x_N2 @ weights_2)))
+        gradient_2 = x_N2.T @ (probability_N - target_N) + _STIFFNESS * (weights_2 - _PRIOR_2)
+        curvature_22 = (x_N2 * (probability_N * (1 - probability_N))[:, None]).T @ x_N2 + _STIFFNESS * np.eye(2)
+        step_2 = np.linalg.solve(curvature_22, gradient_2)
+        # Newton alone leaps away where nearly all lines are right: probabilities saturate and the curvature vanishes.
+        weights_2 = weights_2 - step_2 * min(1.0, _LONGEST_STEP / float(np.abs(step_2).max() + 1e-12))
     slope, offset = weights_2.tolist()
     # Where surer lines are no righter there is nothing to calibrate by.
-    if not (math.isfinite(slope) and math.isfinite(offset) and slope > 0):
+    if slope <= 0:
         return params
     return replace(params, conf_slope=round(slope, 4), conf_offset=round(offset, 4))
 

@@ -24,6 +24,18 @@ def test_a_calibration_brings_confidence_and_truth_together(power: float) -> Non
     assert shown[np.argmax(confs)] >= shown[np.argmin(confs)]
 
 
+def test_lines_that_are_nearly_all_right_give_a_calibration_of_common_size() -> None:
+    rng = np.random.default_rng(1)
+    confs = np.concatenate([rng.uniform(0.97, 1.0, 1150), rng.uniform(0.6, 1.0, 30)])
+    right = np.concatenate([np.ones(1150, dtype=bool), rng.random(30) < 0.3])
+    params = fit_calibration(confs.tolist(), right.tolist(), DetectorParams())
+    assert 0.1 < params.conf_slope < 10
+    assert abs(params.conf_offset) < 10
+    shown = [calibrated(conf, params) for conf in (0.0, 0.5, 0.9, 0.999, 1.0)]
+    assert shown == sorted(shown)
+    assert all(0.0 <= conf <= 1.0 for conf in shown)
+
+
 def test_without_a_calibration_nothing_changes() -> None:
     assert calibrated(0.123, DetectorParams()) == 0.123
 
