@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from libs.runtime.errors import NotFound, WrongState
-from libs.runtime.names import MODEL, PROJECT, TASK, new_id
+from libs.runtime.names import MODEL, TASK, new_id
 from services.trainer.bundles import BundleFacts
 from services.trainer.deps import Deps
 from services.trainer.domain import Task, TaskState
@@ -95,7 +95,7 @@ async def begin_node(deps: Deps, task_name: str, node_id: NodeId, *, first_deliv
         if begun.order.base:
             offered = [await w.models.get(begun.order.base)]
         else:
-            offered = await w.models.bases(PROJECT.format(project=TASK.parse(task_name)["project"]))
+            offered = await w.models.bases(TASK.parse(task_name)["project"])
         await w.commit()
     default_last = sorted(offered, key=lambda model: model.name.endswith(f"/{deps.settings.trainer_default_base}"))
     bases = {model.name: model.bundle_digest for model in reversed(default_last)}
