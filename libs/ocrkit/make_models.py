@@ -78,8 +78,14 @@ def _in_int8(graphs: dict[str, bytes], manifest: Manifest) -> dict[str, bytes]:
     crops = [normalize_lines([line.image], plan_batches([line.image.shape[1]])[0][0]) for line in lines]
     return {
         INT8_DETECTOR_FILE: quantize(graphs[DETECTOR_FILE], pages),
-        INT8_RECOGNIZER_FILE: quantize(graphs[RECOGNIZER_FILE], crops),
+        # The head knows thousands of characters: in 8 bits it would be packed anew for every shape.
+        INT8_RECOGNIZER_FILE: quantize(graphs[RECOGNIZER_FILE], crops, until=_end_of_backbone(graphs[RECOGNIZER_FILE])),
     }
+
+
+def _end_of_backbone(graph: bytes) -> str:
+    """The tensor that pools the height away, with which the backbone of every PP-OCR recognizer ends."""
+    return next(node.output[0] for node in onnx.load_model_from_string(graph).graph.node if node.op_type == "AveragePool")
 
 
 def _page(lines: Sequence[ReplayLine], rng: np.random.Generator) -> NDArray[np.uint8]:

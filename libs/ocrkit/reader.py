@@ -1,6 +1,6 @@
 """Reading a page: detector, crops, recognizer, text in reading order."""
 
-import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,15 +17,13 @@ from libs.ocrkit.postprocess.ctc import Piece, decode_pieces, joined
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
 from libs.ocrkit.preprocess import detector_input, is_vertical, normalize_lines, warp_line
 
-WIDTH_STEP_PX = 32
-"""Batches have widths of whole steps: little padding, and a number of shapes that stays bounded."""
+BATCH_WIDTHS_PX = (32, 64, 96, 128, 160, 192, 256, 320, 384, 480, 608, 768, 960, 1216, 1504, 1888, 2240, 2560)
+"""Each a quarter above the one before: in 8 bits an engine packs the weights anew for every shape, 6 MB each time and a twentieth of a
+second, so shapes must be few."""
 
 LINES_PER_BATCH = 4
-BATCH_WIDTH_PX = 1024
-"""Narrow lines are read four at a time, wide ones alone: on a CPU with one stream a core larger batches bring nothing, and every shape
-costs tens of milliseconds the first time (receipts, 52 lines a page, ms a page cold and warm: sizes 4 and 1 204 and 176, any size that
-fits 96 shapes on one stream 296 and 213)."""
-
+FULL_BATCH_WIDTH_PX = 256
+"""Lines up to this width are read four at a time, wider ones alone: with one stream a core larger batches bring nothing on a CPU."""
 
 _VERTICAL_TURN_BELOW = 0.9
 
@@ -198,16 +196,21 @@ def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:
         widths_px: of the lines.
 
     Returns:
-        Width of the batch (a multiple of 32, at least 32) and the indices of its lines, the most work first; each line is in exactly
-        one batch.
+        Width of the batch, the least of ``BATCH_WIDTHS_PX`` that holds its lines (above all of them a multiple of 640), and their
+        indices, the most work first; each line is in exactly one batch.
     """
     buckets: dict[int, list[int]] = {}
     for index, width_px in enumerate(widths_px):
-        buckets.setdefault(max(1, math.ceil(width_px / WIDTH_STEP_PX)) * WIDTH_STEP_PX, []).append(index)
+        buckets.setdefault(_batch_width(width_px), []).append(index)
     batches: list[tuple[int, list[int]]] = []
     for width_px, indices in buckets.items():
-        num_full = len(indices) // LINES_PER_BATCH if LINES_PER_BATCH * width_px <= BATCH_WIDTH_PX else 0
+        num_full = len(indices) // LINES_PER_BATCH if width_px <= FULL_BATCH_WIDTH_PX else 0
         full, rest = indices[: num_full * LINES_PER_BATCH], indices[num_full * LINES_PER_BATCH :]
         batches += [(width_px, full[start : start + LINES_PER_BATCH]) for start in range(0, len(full), LINES_PER_BATCH)]
         batches += [(width_px, [index]) for index in rest]
     return sorted(batches, key=lambda batch: -batch[0] * len(batch[1]))
+
+
+def _batch_width(width_px: int) -> int:
+    place = bisect_left(BATCH_WIDTHS_PX, width_px)
+    return BATCH_WIDTHS_PX[place] if place < len(BATCH_WIDTHS_PX) else -(-width_px // 640) * 640

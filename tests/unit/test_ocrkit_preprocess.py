@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.geometry import quad_from_box, quad_rotated
 from libs.ocrkit.preprocess import detector_input, detector_scale, line_size, normalize_lines, warp_line
-from libs.ocrkit.reader import WIDTH_STEP_PX, plan_batches
+from libs.ocrkit.reader import BATCH_WIDTHS_PX, plan_batches
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -122,5 +122,9 @@ def test_every_line_is_in_exactly_one_batch_that_is_wide_enough(widths: list[int
     assert sorted(index for _, indices in batches for index in indices) == list(range(len(widths)))
     for width_px, indices in batches:
         assert indices
-        assert width_px % WIDTH_STEP_PX == 0
-        assert all(width_px - WIDTH_STEP_PX < widths[index] <= width_px for index in indices)
+        below = max((width for width in BATCH_WIDTHS_PX if width < width_px), default=0)
+        assert all(below < widths[index] <= width_px for index in indices)
+
+
+def test_a_model_for_longer_lines_gets_its_batches() -> None:
+    assert plan_batches([2561, 4000]) == [(4480, [1]), (3200, [0])]
