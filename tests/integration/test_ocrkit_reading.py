@@ -154,7 +154,7 @@ def test_eight_bits_say_the_same(base: Bundle, openvino: Engine, onnxruntime: En
     ours, theirs = (Reader(base, engine).read(page) for engine in (openvino, onnxruntime))
     assert [line.text for line in ours] == [line.text for line in theirs] == LINES
     for line, other in zip(ours, theirs, strict=True):
-        assert quad_iou(line.quad, other.quad) > 0.9
+        assert quad_iou(line.quad, other.quad) > 0.8
         assert abs(line.conf - other.conf) < 0.05
 
 

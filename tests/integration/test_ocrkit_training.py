@@ -132,6 +132,7 @@ def spec(tmp_path: Path) -> RecognizerTrainingSpec:
         num_threads=2,
         epochs=30,
         num_copies=1,
+        replay=False,
     )
 
 

@@ -64,6 +64,7 @@ async def runs(client: Client, task_id: str, node_id: str) -> task_pb2.Task:
     return await assert_eventually(check, 60)
 
 
+@pytest.mark.timeout(300)
 async def test_a_task_is_finished_although_the_trainer_is_killed_in_the_middle(scene: Stage, tmp_path: Path) -> None:
     progressed: list[trainer_events_pb2.NodeProgressed] = []
     registered: list[trainer_events_pb2.ModelRegistered] = []
@@ -78,7 +79,7 @@ async def test_a_task_is_finished_although_the_trainer_is_killed_in_the_middle(s
             await runs(client, "receipts", "train-recognizer")
             await trainer.terminate(0)
         async with trainer_process(scene, port):
-            task = await ended(client, "receipts", task_pb2.Task.SUCCEEDED, seconds=90)
+            task = await ended(client, "receipts", task_pb2.Task.SUCCEEDED, seconds=180)
             assert node(task, "train-recognizer").attempt == 2
             assert node(task, "snapshot").attempt == 1
             states = {one.node_id: task_pb2.Node.State.Name(one.state) for one in task.nodes}
@@ -101,7 +102,7 @@ async def test_a_task_is_finished_although_the_trainer_is_killed_in_the_middle(s
             request = trainer_service_pb2.ReadBundleRequest(bundle_digest=model.bundle_digest)
             path.write_bytes(b"".join([reply.chunk async for reply in stream(client.stub.ReadBundle, request)]))
             assert open_bundle(path).digest == model.bundle_digest
-            assert "Mode auto means fast here" in await client.text_of_log("receipts")
+            assert "mode fast" in await client.text_of_log("receipts")
     assert not list(scene.settings.task_folder.iterdir())
     told = [fact.task_progress for fact in progressed]
     assert max(told) == pytest.approx(1.0)
