@@ -61,6 +61,8 @@ def inkwright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
     """Everything, started once for all tests; must leave no process behind."""
     home = tmp_path_factory.mktemp("home")
     folder = tmp_path_factory.mktemp("data")
-    with installation(home, folder, env={"INKWRIGHT_INFERENCE_SUGGESTION_IDLE_SECONDS": "5"}) as running:
+    with installation(
+        home, folder, env={"INKWRIGHT_INFERENCE_SUGGESTION_IDLE_SECONDS": "5", "INKWRIGHT_TRAINER_MAX_TRAINING_SECONDS": "40"}
+    ) as running:
         yield Installation(running, folder)
     assert processes_of(home) == {}
