@@ -1,7 +1,8 @@
 """A bundle measured on labelled pages, as it will run: through an engine, with its own settings."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,10 +104,8 @@ def evaluate_bundle(
     unread: list[str] = []
     seconds = 0.0
     try:
-        for number, page in enumerate(pages, start=1):
-            try:
-                image_HW3 = decode_image(page.image.read_bytes())
-            except (Fault, OSError):
+        for number, (page, image_HW3) in enumerate(_decoded(pages), start=1):
+            if image_HW3 is None:
                 unread.append(page.image.name)
                 continue
             truth = _truth(page)
@@ -146,17 +145,19 @@ def read_labelled(bundle: Bundle, pages: Sequence[LabelledPage], *, precision: P
         BundleInvalid: the engine refuses a graph.
         ForwardFailed: the model could not be run.
     """
-    loaded = load_engine(bundle, num_threads=num_threads, precision=precision)
-    reader = Reader(bundle, loaded)
-    scores: list[LineScore] = []
+    with closing(load_engine(bundle, num_threads=num_threads, precision=precision)) as engine:
+        reader = Reader(bundle, engine)
+        decoded = ((page, image_HW3) for page, image_HW3 in _decoded(pages) if image_HW3 is not None)
+        return [score for page, image_HW3 in decoded for score in _read_boxes(reader, page, image_HW3)]
+
+
+def _decoded(pages: Sequence[LabelledPage]) -> Iterator[tuple[LabelledPage, NDArray[np.uint8] | None]]:
+    """Each page and its pixels, None where it cannot be decoded."""
     for page in pages:
         try:
-            image_HW3 = decode_image(page.image.read_bytes())
+            yield page, decode_image(page.image.read_bytes())
         except (Fault, OSError):
-            continue
-        scores += _read_boxes(reader, page, image_HW3)
-    loaded.close()
-    return scores
+            yield page, None
 
 
 def _truth(page: LabelledPage) -> list[tuple[int, Quad, str]]:

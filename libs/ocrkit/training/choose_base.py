@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.engines.engine import load_engine
@@ -35,9 +36,8 @@ def choose_base(bases: Mapping[str, Bundle], samples: Sequence[LineSample], *, n
     rates: dict[str, float] = {}
     for name, bundle in bases.items():
         try:
-            engine = load_engine(bundle, num_threads=num_threads)
-            rates[name] = cer(lines.compared(_MARGIN, Reader(bundle, engine).read_crops))
-            engine.close()
+            with closing(load_engine(bundle, num_threads=num_threads)) as engine:
+                rates[name] = cer(lines.compared(_MARGIN, Reader(bundle, engine).read_crops))
         except Fault as fault:
             # The others can still be begun with.
             log.warning("base_not_tried", extra={"base": name, "cause": fault.message})

@@ -201,19 +201,25 @@ def train_detector(spec: DetectorTrainingSpec, report: Report) -> DetectorTraini
             narrator.say(f"the base's detector stands: {num_steps} steps of training came to {loop.best.hmean:.3f}")
 
     narrator.enter("write")
-    int8, loss_of_int8 = trainee.in_int8(graph, kept.params)
-    is_int8 = loss_of_int8 <= _MAX_LOSS_OF_INT8
-    narrator.say(f"in 8 bits it {'is' if is_int8 else 'would be'} {loss_of_int8:+.4f} worse", det_loss_of_int8=loss_of_int8)
+    int8 = trainee.in_int8(graph, kept.params)
+    judged, judged_int8 = trainee.judged(graph, kept.params), trainee.judged(int8, kept.params)
+    is_int8 = judged_int8 >= judged - _MAX_LOSS_OF_INT8
+    narrator.say(
+        f"in 8 bits it {'finds' if is_int8 else 'would find'} boxes with an h-mean of {judged_int8:.3f}, in full precision {judged:.3f}",
+        det_hmean_int8=judged_int8,
+    )
     narrator.progress(0.5)
-    params = trainee.made_smaller(int8 if is_int8 else graph, kept.params)
+    used = int8 if is_int8 else graph
+    params = trainee.made_smaller(used, kept.params, judged_int8 if is_int8 else judged)
+    hmean = trainee.choose(used, params).hmean_base
     narrator.say(
         f"settings: threshold {params.threshold}, box threshold {params.box_threshold}, unclip ratio {params.unclip_ratio}, "
         f"pages of at most {params.max_pixels / 1e6:.2f} megapixels",
-        det_hmean=kept.hmean,
+        det_hmean=hmean,
     )
     narrator.progress(1.0)
     return DetectorTrainingResult(
-        graph, int8 if is_int8 else None, is_trained, params, untrained.hmean_base, kept.hmean, parity, num_steps, narrator.seconds()
+        graph, int8 if is_int8 else None, is_trained, params, untrained.hmean_base, hmean, parity, num_steps, narrator.seconds()
     )
 
 
@@ -255,15 +261,23 @@ class _Trainee:
         """The settings that suit a graph best on the validation pages, scaled as ``params`` say."""
         return self._choose(graph, params, self._validation)
 
-    def in_int8(self, graph: bytes, params: DetectorParams) -> tuple[bytes, float]:
-        """The graph in 8 bits, its scales measured on training pages, and what it loses as h-mean."""
+    def in_int8(self, graph: bytes, params: DetectorParams) -> bytes:
+        """The graph in 8 bits, its scales measured on training pages."""
         pages = self._training[:: max(1, len(self._training) // _CALIBRATION_PAGES)][:_CALIBRATION_PAGES]
-        int8 = quantize(graph, [page_input(page, params, self._grid)[0] for page in pages])
-        return int8, self._choose(graph, params, self._judges).hmean - self._choose(int8, params, self._judges).hmean
+        return quantize(graph, [page_input(page, params, self._grid)[0] for page in pages])
 
-    def made_smaller(self, graph: bytes, params: DetectorParams) -> DetectorParams:
-        """The same settings, or others for pages shown as small as costs next to no boxes: time is proportional to the area."""
-        hmean = self._choose(graph, params, self._judges).hmean
+    def judged(self, graph: bytes, params: DetectorParams) -> float:
+        """H-mean of one form of the weights on the pages that judge forms, with the settings that suit it best there."""
+        return self._choose(graph, params, self._judges).hmean
+
+    def made_smaller(self, graph: bytes, params: DetectorParams, hmean: float) -> DetectorParams:
+        """The same settings, or others for pages shown as small as costs next to no boxes: time is proportional to the area.
+
+        Args:
+            graph: the form that will read.
+            params: as they are.
+            hmean: what ``judged`` says of both.
+        """
         for share in _SMALLER:
             num_pixels = round(share * self._params.max_pixels)
             if LEAST_PIXELS <= num_pixels < params.max_pixels:

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -71,20 +72,19 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     base = open_bundle(spec.base_bundle)
 
     narrator.enter("lines")
-    engine = load_engine(base, num_threads=spec.num_threads, precision="float")
-    read = Reader(base, engine).read_crops
-    turned = turn_upright([*spec.training, *spec.validation], read, seed=spec.seed)
-    if turned.num_turned:
-        narrator.say(f"{turned.num_turned} of {turned.num_probed} labelled boxes stand on their head; they are learnt upright")
-    spec = replace(spec, training=turned.pages[: len(spec.training)], validation=turned.pages[len(spec.training) :])
-    training, validation = collect_lines(spec.training), collect_lines(spec.validation)
-    narrator.say(f"{len(training.samples)} lines to learn from, {len(validation.samples)} to validate on")
-    narrator.say_rejected("labelled boxes", _together(training.rejected, validation.rejected))
-    if not training.samples or not validation.samples:
-        raise NothingToTrain("There is no line to learn from or none to validate on; label more pages.")
+    with closing(load_engine(base, num_threads=spec.num_threads, precision="float")) as engine:
+        read = Reader(base, engine).read_crops
+        turned = turn_upright([*spec.training, *spec.validation], read, seed=spec.seed)
+        if turned.num_turned:
+            narrator.say(f"{turned.num_turned} of {turned.num_probed} labelled boxes stand on their head; they are learnt upright")
+        spec = replace(spec, training=turned.pages[: len(spec.training)], validation=turned.pages[len(spec.training) :])
+        training, validation = collect_lines(spec.training), collect_lines(spec.validation)
+        narrator.say(f"{len(training.samples)} lines to learn from, {len(validation.samples)} to validate on")
+        narrator.say_rejected("labelled boxes", _together(training.rejected, validation.rejected))
+        if not training.samples or not validation.samples:
+            raise NothingToTrain("There is no line to learn from or none to validate on; label more pages.")
 
-    margin, rates = choose_margin(training.samples, read, seed=spec.seed)
-    engine.close()
+        margin, rates = choose_margin(training.samples, read, seed=spec.seed)
     tried = ", ".join(f"{tried:.1f}: {rate:.4f}" for tried, rate in rates.items())
     narrator.say(
         f"lines are cut out with {margin:.1f} of their height around them; CER of the base by margin, case and spaces aside: {tried}"

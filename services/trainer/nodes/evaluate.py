@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from libs.ocrkit.bundle import open_bundle
+from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.evaluate import EvaluationReport, evaluate_bundle
-from libs.ocrkit.retained import RetainedCheck
+from libs.ocrkit.reader import Reader
+from libs.ocrkit.retained import Retained, RetainedCheck
 from libs.ocrkit.training.data import plain_text
 from services.trainer.nodes.measured import agreement, metrics_of, report_to_json
 from services.trainer.nodes.pages import split_pages
@@ -25,34 +26,18 @@ def run(spec: NodeSpec, report: Report) -> None:
     bundle, base = open_bundle(spec.bundle_file), open_bundle(spec.base_bundle)
     training = read_json(spec.training_file)
 
-    def share(begin: float, end: float, message: str) -> Callable[[float], None]:
-        return lambda part: report.progress(begin + (end - begin) * part, message)
+    def measured(which: Bundle, end: float, message: str, retained: Callable[[Reader], Retained | None]) -> EvaluationReport:
+        def tell(part: float) -> None:
+            report.progress(end - 0.4 * (1 - part), message)
+
+        return evaluate_bundle(which, pages, engine="openvino", num_threads=spec.num_threads, retained=retained, progress=tell)
 
     labels = (plain_text(box.text) for page in learnt for box in page.boxes if not box.unreadable)
     check = RetainedCheck(base.charset, labels)
-    before = evaluate_bundle(
-        base,
-        pages,
-        engine="openvino",
-        num_threads=spec.num_threads,
-        retained=check.of_base,
-        progress=share(0.0, 0.4, "Reading with the base"),
-    )
-    trained = evaluate_bundle(
-        bundle,
-        pages,
-        engine="openvino",
-        num_threads=spec.num_threads,
-        retained=check.of_trained,
-        progress=share(0.4, 0.8, "Reading with the trained model"),
-    )
-    other = evaluate_bundle(
-        bundle,
-        pages[:MAX_COMPARED_PAGES],
-        engine="onnxruntime",
-        num_threads=spec.num_threads,
-        progress=share(0.8, 1.0, "Reading with the other engine"),
-    )
+    before = measured(base, 0.4, "Reading with the base", check.of_base)
+    trained = measured(bundle, 0.8, "Reading with the trained model", check.of_trained)
+    report.progress(0.8, "Reading with the other engine")
+    other = evaluate_bundle(bundle, pages[:MAX_COMPARED_PAGES], engine="onnxruntime", num_threads=spec.num_threads)
     alike, compared = agreement(trained, other)
     metrics = metrics_of(trained, loss=training["validation"]["loss"])
     base_metrics = metrics_of(before, loss=training["base_validation"]["loss"])
