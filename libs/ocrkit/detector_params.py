@@ -28,7 +28,7 @@ class DetectorParams:
 
     target_short_side: int = 736
     max_side: int = 2048
-    max_pixels: int = 4_194_304
+    max_pixels: int = 2_097_152
     max_upscale: float = 4.0
     threshold: float = 0.3
     box_threshold: float = 0.6

@@ -1,9 +1,11 @@
 """Reading a page: detector, crops, recognizer, text in reading order."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +14,23 @@ from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.confidence import calibrated
 from libs.ocrkit.engines.engine import Engine
 from libs.ocrkit.geometry import Quad, clip_quad, quad_area, reading_order
+from libs.ocrkit.image_io import Scan
 from libs.ocrkit.postprocess.columns import StepGrid, cut_characters, cut_columns
 from libs.ocrkit.postprocess.ctc import Piece, decode_pieces, joined
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
-from libs.ocrkit.preprocess import detector_input, is_vertical, normalize_lines, warp_line
+from libs.ocrkit.preprocess import detector_input, detector_scale, is_vertical, line_size, normalize_lines, warp_line
 
 BATCH_WIDTHS_PX = (32, 64, 96, 128, 160, 192, 256, 320, 384, 480, 608, 768, 960, 1216, 1504, 1888, 2240, 2560)
 """Each a quarter above the one before: in 8 bits an engine packs the weights anew for every shape, 6 MB each time and a twentieth of a
 second, so shapes must be few."""
 
 LINES_PER_BATCH = 4
-FULL_BATCH_WIDTH_PX = 256
-"""Lines up to this width are read four at a time, wider ones alone: with one stream a core larger batches bring nothing on a CPU."""
+FULL_BATCH_WIDTH_PX = 128
+"""Lines up to this width are read four at a time, wider ones alone: with one stream a core larger batches bring nothing on a
+CPU, and every shape takes memory."""
+
+_UNUSUALLY_SMALL = 0.05
+"""Share of the lines of a large page that may be less high on it than the recognizer wants them."""
 
 _VERTICAL_TURN_BELOW = 0.9
 
@@ -53,6 +60,11 @@ class ReadLine:
     quad: Quad
     characters: tuple[ReadCharacter, ...] = ()
 
+    def scaled(self, factors_2: NDArray[np.float64]) -> Self:
+        """The same line on a page whose width and height are multiplied."""
+        characters = tuple(replace(character, quad=character.quad * factors_2) for character in self.characters)
+        return replace(self, quad=self.quad * factors_2, characters=characters)
+
 
 class Reader:
     """Reads with one bundle through one engine; like the engine it may be used from several threads."""
@@ -64,6 +76,30 @@ class Reader:
         # Threads that end when the reader does.
         self._pool = ThreadPoolExecutor(engine.num_parallel, thread_name_prefix="recognize") if engine.num_parallel > 1 else None
         self._map = map if self._pool is None else self._pool.map
+
+    def read_scan(self, scan: Scan, *, characters: bool = False) -> list[ReadLine]:
+        """Find and read all text of a page in a file, decoded no larger than finding and then reading its lines takes.
+
+        Args:
+            scan: the page; it may have been decoded before.
+            characters: whether each line comes with its characters.
+
+        Returns:
+            See ``read``; quads are in pixels of the whole page.
+
+        Raises:
+            ImageUndecodable: the file is cut off or damaged.
+            ForwardFailed: the model could not be run.
+        """
+        whole = np.array([scan.width_px, scan.height_px], dtype=np.float64)
+        small_HW3 = scan.pixels(detector_scale(scan.width_px, scan.height_px, self._manifest.postprocess))
+        quads = [quad * (whole / small_HW3.shape[1::-1]) for quad in self.find_lines(small_HW3)]
+        heights = sorted(min(line_size(quad)) for quad in quads)
+        smallest = heights[int(_UNUSUALLY_SMALL * len(heights))] if heights else math.inf
+        page_HW3 = scan.pixels(min(1.0, self._manifest.recognizer.height_px / smallest))
+        reduced_by = whole / page_HW3.shape[1::-1]
+        lines = self._read_found(page_HW3, [quad / reduced_by for quad in quads], characters=characters)
+        return [line.scaled(reduced_by) for line in lines]
 
     def read(self, image_HW3: NDArray[np.uint8], *, characters: bool = False) -> list[ReadLine]:
         """Find and read all text of a page.
@@ -78,7 +114,9 @@ class Reader:
         Raises:
             ForwardFailed: the model could not be run.
         """
-        quads = self.find_lines(image_HW3)
+        return self._read_found(image_HW3, self.find_lines(image_HW3), characters=characters)
+
+    def _read_found(self, image_HW3: NDArray[np.uint8], quads: Sequence[Quad], *, characters: bool) -> list[ReadLine]:
         params = self._manifest.postprocess
         lines = [
             ReadLine(piece.text, calibrated(piece.conf, params), part, line.characters(piece, quad) if characters else ())

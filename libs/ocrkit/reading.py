@@ -9,10 +9,10 @@ from typing import NotRequired, TypedDict
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.engines.engine import EngineName, load_engine
 from libs.ocrkit.geometry import Quad
-from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.image_io import Scan
 from libs.ocrkit.models import base_bundle_path
 from libs.ocrkit.reader import Reader, ReadLine
-from libs.runtime.errors import Fault, InvalidInput, NotFound
+from libs.runtime.errors import ImageUndecodable, InvalidInput, NotFound, TooLarge
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 
@@ -117,12 +117,11 @@ def read_folder(
 
 def _read(reader: Reader, path: Path, characters: bool) -> list[LineJson] | Unread:
     try:
-        image_HW3 = decode_image(path.read_bytes())
+        return [line_to_json(line) for line in reader.read_scan(Scan(path.read_bytes()), characters=characters)]
     except OSError as error:
         return Unread(path, f"It cannot be opened: {error.strerror}.")
-    except Fault as fault:
+    except (ImageUndecodable, TooLarge) as fault:
         return Unread(path, fault.message)
-    return [line_to_json(line) for line in reader.read(image_HW3, characters=characters)]
 
 
 def list_images(images_dir: Path) -> list[Path]:

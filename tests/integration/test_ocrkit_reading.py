@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from libs.ocrkit.bundle import Bundle, BundleInvalid, open_bundle, write_bundle
 from libs.ocrkit.engines.engine import Engine, load_engine
 from libs.ocrkit.geometry import clip_quad, quad_area, quad_from_box, quad_iou, quad_rotated
+from libs.ocrkit.image_io import Scan
 from libs.ocrkit.make_models import make_models
 from libs.ocrkit.models import BASES, base_bundle_path
 from libs.ocrkit.postprocess.ctc import decode_greedy
@@ -60,6 +61,18 @@ def test_a_page_is_read_in_order_in_its_own_pixels(base: Bundle, openvino: Engin
         (width, _), _ = cv2.getTextSize(LINES[index], cv2.FONT_HERSHEY_DUPLEX, 1.2, 2)
         assert quad_iou(line.quad, quad_from_box(40, 60 + 90 * index, 40 + width, 98 + 90 * index)) > 0.6
         assert 0.8 < line.conf <= 1
+
+
+def test_a_large_scan_reads_as_the_page_itself(base: Bundle, openvino: Engine) -> None:
+    page = cv2.resize(page_of(LINES), None, fx=6.5, fy=6.5, interpolation=cv2.INTER_CUBIC)
+    reader = Reader(base, openvino)
+    whole = reader.read(np.asarray(page, dtype=np.uint8))
+    scan = Scan(cv2.imencode(".jpg", page, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    lines = reader.read_scan(scan, characters=True)
+    assert [line.text for line in lines] == [line.text for line in whole]
+    for line, same in zip(lines, whole, strict=True):
+        assert quad_iou(line.quad, same.quad) > 0.9
+        assert all(quad_iou(line.quad, character.quad) > 0 for character in line.characters if character.text != " ")
 
 
 def test_a_turned_page_reads_the_same(base: Bundle, openvino: Engine) -> None:

@@ -16,7 +16,7 @@ from libs.ocrkit.manifest import GraphSpec
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
 from libs.ocrkit.training.crops import CropStream
 from libs.ocrkit.training.data import LabelledPage
-from libs.ocrkit.training.input_plan import LEAST_PIXELS, SMALL_TEXT_PX, plan_input
+from libs.ocrkit.training.input_plan import LEAST_PIXELS, MOST_PIXELS, SMALL_TEXT_PX, plan_input
 from libs.ocrkit.training.losses import text_map_loss
 from libs.ocrkit.training.text_maps import CropConfig, TextMap, crop_page, text_map
 
@@ -133,7 +133,7 @@ def test_pages_are_planned_by_their_small_text(tmp_path: Path) -> None:
     half = plan_input([page("a.png", 2 * SMALL_TEXT_PX / 1.6)], PARAMS)
     assert half.max_pixels == pytest.approx(1_000_000 * 0.8**2, rel=0.01)
     assert plan_input([page("b.png", 400)], PARAMS).max_pixels == LEAST_PIXELS
-    assert plan_input([page("c.png", 3)], PARAMS).max_pixels == PARAMS.max_pixels
+    assert plan_input([page("c.png", 3)], PARAMS).max_pixels == MOST_PIXELS
 
 
 def test_the_map_loss_wants_text_where_it_is_and_nowhere_else() -> None:

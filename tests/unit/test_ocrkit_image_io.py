@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from libs.ocrkit.image_io import decode_image, read_header
+from libs.ocrkit.image_io import Scan, decode_image, read_header
 from libs.runtime.errors import ImageUndecodable, TooLarge
 
 
@@ -162,3 +162,34 @@ def test_an_image_without_pixels_is_refused() -> None:
     empty[18:22] = b"\x00" * 4
     with pytest.raises(ImageUndecodable):
         read_header(bytes(empty))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_jpeg_is_decoded_no_larger_than_it_is_wanted(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(4001, 3001), "JPEG", quality=95, exif=exif)
+    whole_HW3, scan = decode_image(data), Scan(data)
+    assert (scan.height_px, scan.width_px) == whole_HW3.shape[:2]
+    for scale, by in ((1.0, 1), (0.51, 1), (0.5, 2), (0.26, 2), (0.25, 4), (0.01, 8)):
+        pixels_HW3 = scan.pixels(scale)
+        height, width = pixels_HW3.shape[:2]
+        assert (height, width) == (-(-scan.height_px // by), -(-scan.width_px // by))
+        averaged_HW3 = cv2.resize(whole_HW3, (width, height), interpolation=cv2.INTER_AREA)
+        assert np.abs(pixels_HW3.astype(int) - averaged_HW3).mean() < 1
+
+
+def test_what_cannot_be_reduced_comes_whole() -> None:
+    small, lossless = encoded(picture(), "JPEG"), encoded(picture(4000, 3000).convert("L"), "PNG")
+    assert Scan(small).pixels(0.1).shape == (60, 50, 3)
+    assert Scan(lossless).pixels(0.1).shape == (3000, 4000, 3)
+
+
+def test_a_scan_is_refused_like_an_image() -> None:
+    data = encoded(picture(), "JPEG")
+    with pytest.raises(TooLarge):
+        Scan(data, max_pixels=2999)
+    with pytest.raises(ImageUndecodable):
+        Scan(b"no image")
+    with pytest.raises(ImageUndecodable):
+        Scan(data[:-100]).pixels(1.0)

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.engines.engine import Mode, Precision, forward, refused
+from libs.ocrkit.engines.heap import trim_heap
+
+_DETECTOR_CACHE = 300
+"""Operators of two or three sizes of page, of which there are about a hundred each; every further size would keep 8 MB for itself."""
 
 
 class OpenVinoGraph:
@@ -17,12 +21,13 @@ class OpenVinoGraph:
         graph: the ONNX file.
         num_threads: cores it may use.
         num_streams: calls that run at once, each on its share of the cores.
+        num_cached: operators made for one shape that are kept for the next time; None for as many as the engine likes.
 
     Raises:
         RuntimeError: OpenVINO refuses it.
     """
 
-    def __init__(self, graph: bytes, *, num_threads: int, num_streams: int = 1) -> None:
+    def __init__(self, graph: bytes, *, num_threads: int, num_streams: int = 1, num_cached: int | None = None) -> None:
         core = openvino.Core()
         self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
         config: dict[str, object] = {
@@ -32,6 +37,8 @@ class OpenVinoGraph:
             # Instances on one machine would all be pinned to its first cores.
             "ENABLE_CPU_PINNING": False,
         }
+        if num_cached is not None:
+            config["CPU_RUNTIME_CACHE_CAPACITY"] = num_cached
         self._model = core.compile_model(core.read_model(graph, b""), "CPU", config)
         self._local = threading.local()
 
@@ -68,8 +75,10 @@ class OpenVinoEngine:
         # A page is one call of the detector and many of the recognizer.
         streams = [1 if mode == "latency" else num_threads, num_threads]
         self._detector, self._recognizer = (
-            _compiled(bundle, file, num_threads, num_streams) for file, num_streams in zip(self._files, streams, strict=True)
+            _compiled(bundle, file, num_threads, num_streams, num_cached)
+            for file, num_streams, num_cached in zip(self._files, streams, (_DETECTOR_CACHE, None), strict=True)
         )
+        trim_heap()
         self.num_parallel = num_threads if mode == "latency" else 1
         names = ["int8" if int8 else self._detector.precision for int8 in is_int8]
         self.name = "openvino-" + "+".join(dict.fromkeys(names))
@@ -87,8 +96,8 @@ class OpenVinoEngine:
         del self._detector, self._recognizer
 
 
-def _compiled(bundle: Bundle, file: str, num_threads: int, num_streams: int) -> OpenVinoGraph:
+def _compiled(bundle: Bundle, file: str, num_threads: int, num_streams: int, num_cached: int | None) -> OpenVinoGraph:
     try:
-        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, num_streams=num_streams)
+        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, num_streams=num_streams, num_cached=num_cached)
     except RuntimeError as error:
         raise refused(bundle, file, error) from error

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.bundle import Bundle, BundleInvalid, open_bundle
 from libs.ocrkit.engines.engine import Engine, load_engine
-from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.image_io import Scan
 from libs.ocrkit.preprocess import LINE_HEIGHT_PX
 from libs.ocrkit.reader import Reader, ReadLine
 from libs.runtime.errors import ForwardFailed
@@ -99,14 +99,12 @@ class PageReader:
             ForwardFailed: the model could not be run on it.
         """
         began = time.monotonic()
-        image_HW3 = decode_image(data, max_pixels=self._max_pixels)
-        decoded = time.monotonic()
+        scan = Scan(data, max_pixels=self._max_pixels)
         self._stopwatch.first_recognized = None
-        lines = self._reader.read(image_HW3)
+        lines = self._reader.read_scan(scan)
         ended = time.monotonic()
         found = self._stopwatch.first_recognized or ended
-        height, width = image_HW3.shape[:2]
-        return Reading(lines, width, height, _ms(decoded - began), _ms(found - decoded), _ms(ended - found))
+        return Reading(lines, scan.width_px, scan.height_px, _ms(scan.seconds), _ms(found - began - scan.seconds), _ms(ended - found))
 
 
 class _StopwatchEngine:

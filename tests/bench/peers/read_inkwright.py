@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from libs.ocrkit.engines.engine import load_engine
-from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.image_io import Scan
 from libs.ocrkit.reader import Reader
 from libs.ocrkit.reading import line_to_json, open_named_bundle
 from tests.bench.peers.answering import answer, num_threads_wanted
@@ -19,7 +19,7 @@ def main() -> None:
     reader = Reader(bundle, engine)
 
     def read(path: str) -> Sequence[Mapping[str, object]]:
-        return [line_to_json(line) for line in reader.read(decode_image(Path(path).read_bytes()))]
+        return [line_to_json(line) for line in reader.read_scan(Scan(Path(path).read_bytes()))]
 
     answer(read, {"bundle": bundle.digest, "engine": engine.name})
     engine.close()
