@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.geometry import quad_from_box, quad_rotated
-from libs.ocrkit.preprocess import detector_input, detector_scale, line_size, normalize_lines, warp_line
+from libs.ocrkit.preprocess import DETECTOR_GRID_PX, detector_input, detector_scale, line_size, normalize_lines, warp_line
 from libs.ocrkit.reader import BATCH_WIDTHS_PX, plan_batches
 
 HALF = (0.5, 0.5, 0.5)
@@ -96,17 +96,18 @@ def test_the_plan_of_the_scale_keeps_its_limits(width: int, height: int) -> None
 
 def test_receipts_are_enlarged_and_photographs_reduced() -> None:
     assert detector_scale(459, 949, DetectorParams()) == pytest.approx(736 / 459)
-    assert detector_scale(3000, 4000, DetectorParams()) == pytest.approx(2048 / 4000)
+    assert detector_scale(3000, 4000, DetectorParams()) == pytest.approx((2_097_152 / 12_000_000) ** 0.5)
+    assert detector_scale(1000, 4000, DetectorParams()) == pytest.approx(2048 / 4000)
     assert detector_scale(1000, 1500, DetectorParams()) == 1
 
 
 @given(st.integers(1, 90), st.integers(1, 90))
-def test_detector_input_has_whole_strides(width: int, height: int) -> None:
+def test_detector_input_has_a_size_of_the_grid(width: int, height: int) -> None:
     x_13HW, scale = detector_input(gradient(width, height), DetectorParams(), mean=HALF, std=HALF)
     assert x_13HW.shape[:2] == (1, 3)
-    assert x_13HW.shape[2] % 32 == x_13HW.shape[3] % 32 == 0
-    assert 0 <= x_13HW.shape[2] - round(height * scale) < 32
-    assert 0 <= x_13HW.shape[3] - round(width * scale) < 32
+    assert x_13HW.shape[2] % DETECTOR_GRID_PX == x_13HW.shape[3] % DETECTOR_GRID_PX == 0
+    assert 0 <= x_13HW.shape[2] - round(height * scale) < DETECTOR_GRID_PX
+    assert 0 <= x_13HW.shape[3] - round(width * scale) < DETECTOR_GRID_PX
 
 
 def test_detector_input_keeps_the_channel_order_and_the_constants() -> None:
