@@ -29,6 +29,9 @@ FULL_BATCH_WIDTH_PX = 128
 """Lines up to this width are read four at a time, wider ones alone: with one stream a core larger batches bring nothing on a
 CPU, and every shape takes memory."""
 
+_USUAL_PAGE_PIXELS, _USUAL_PAGE_ASPECT, _USUAL_WIDTH_PX = 1_000_000, 1.414, 960
+"""What an engine is prepared for: a page of the proportions of A4, lines up to twenty heights long."""
+
 _UNUSUALLY_SMALL = 0.05
 """Share of the lines of a large page that may be less high on it than the recognizer wants them."""
 
@@ -76,6 +79,21 @@ class Reader:
         # Threads that end when the reader does.
         self._pool = ThreadPoolExecutor(engine.num_parallel, thread_name_prefix="recognize") if engine.num_parallel > 1 else None
         self._map = map if self._pool is None else self._pool.map
+
+    def warm_up(self) -> None:
+        """Run both graphs once on blank input of the usual sizes: engines prepare themselves for every size they see first.
+
+        Raises:
+            ForwardFailed: a graph could not be run.
+        """
+        height = math.isqrt(round(_USUAL_PAGE_PIXELS * _USUAL_PAGE_ASPECT))
+        self.find_lines(np.full((height, round(height / _USUAL_PAGE_ASPECT), 3), 255, dtype=np.uint8))
+        height_px = self._manifest.recognizer.height_px
+        for width_px in (width_px for width_px in BATCH_WIDTHS_PX if width_px <= _USUAL_WIDTH_PX):
+            for num_lines in (1, LINES_PER_BATCH) if width_px <= FULL_BATCH_WIDTH_PX else (1,):
+                lines_B3HW = np.zeros((num_lines, 3, height_px, width_px), dtype=np.float32)
+                # As many at once as while reading: each stream prepares itself.
+                list(self._map(self._engine.recognize, [lines_B3HW] * self._engine.num_parallel))
 
     def read_scan(self, scan: Scan, *, characters: bool = False) -> list[ReadLine]:
         """Find and read all text of a page in a file, decoded no larger than finding and then reading its lines takes.

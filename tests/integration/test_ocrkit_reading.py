@@ -75,6 +75,22 @@ def test_a_large_scan_reads_as_the_page_itself(base: Bundle, openvino: Engine) -
         assert all(quad_iou(line.quad, character.quad) > 0 for character in line.characters if character.text != " ")
 
 
+def test_no_usual_line_is_of_a_size_that_was_not_warmed_up(base: Bundle, openvino: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: set[tuple[int, ...]] = set()
+    recognize = openvino.recognize
+
+    def noted(x_B3HW: NDArray[np.float32]) -> NDArray[np.float32]:
+        sizes.add(x_B3HW.shape)
+        return recognize(x_B3HW)
+
+    monkeypatch.setattr(openvino, "recognize", noted)
+    reader = Reader(base, openvino)
+    reader.warm_up()
+    warm = set(sizes)
+    assert reader.read(page_of([*LINES, "A", "12", "0.50", "No", "x"]))
+    assert sizes == warm
+
+
 def test_a_turned_page_reads_the_same(base: Bundle, openvino: Engine) -> None:
     matrix = cv2.getRotationMatrix2D((320, 180), 9, 1)
     page = np.asarray(cv2.warpAffine(page_of(LINES), matrix, (640, 360), borderValue=(245, 245, 245)), dtype=np.uint8)

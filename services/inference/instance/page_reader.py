@@ -11,16 +11,12 @@ from numpy.typing import NDArray
 from libs.ocrkit.bundle import Bundle, BundleInvalid, open_bundle
 from libs.ocrkit.engines.engine import Engine, load_engine
 from libs.ocrkit.image_io import Scan
-from libs.ocrkit.preprocess import LINE_HEIGHT_PX
 from libs.ocrkit.reader import Reader, ReadLine
 from libs.runtime.errors import ForwardFailed
 from libs.runtime.logs import get_logger
 from services.inference.instance.orders import Orders
 
 log = get_logger()
-
-_WARM_PAGE_SIZE = (736, 1024)
-_WARM_LINE_WIDTHS_PX = (320, 640)
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class PageReader:
         return self._stopwatch.name
 
     def warm_up(self) -> str:
-        """Run both graphs once on blank input of usual shapes.
+        """Prepare the engine for the usual sizes of pages and lines.
 
         A graph that fails here does not stop the instance: it may fail on these shapes alone, restarting would not heal it, and a
         caller is better served by "the model failed" (2003) than by "nobody is there" (2002), which asks to try again.
@@ -79,11 +75,8 @@ class PageReader:
         Returns:
             What the model said; empty when all went well.
         """
-        height, width = _WARM_PAGE_SIZE
         try:
-            self._reader.find_lines(np.full((height, width, 3), 255, dtype=np.uint8))
-            for line_width in _WARM_LINE_WIDTHS_PX:
-                self._reader.read_crops([np.full((LINE_HEIGHT_PX, line_width, 3), 255, dtype=np.uint8)])
+            self._reader.warm_up()
         except ForwardFailed as fault:
             cause = fault.metadata.get("cause", fault.message)
             log.warning("warm_up_failed", cause=cause)
