@@ -22,7 +22,7 @@ from libs.ocrkit.preprocess import DETECTOR_STRIDE_PX
 from libs.ocrkit.training.checkpoint import Checkpoints
 from libs.ocrkit.training.crops import CropBatch, CropStream
 from libs.ocrkit.training.data import LabelledPage
-from libs.ocrkit.training.detector_params import ChosenParams, choose_params
+from libs.ocrkit.training.detector_params import ChosenParams, ProbedPage, choose_params
 from libs.ocrkit.training.events import Report
 from libs.ocrkit.training.input_plan import LEAST_PIXELS, plan_input
 from libs.ocrkit.training.loop import LoopConfig, TrainingLoop
@@ -259,6 +259,7 @@ class _Trainee:
         # call any form good enough.
         self._judges = [*validation, *training][:_MAX_VALIDATION_PAGES]
         self._checks: list[CropBatch] = []
+        self._probed: dict[tuple[bytes, int, int], dict[Path, ProbedPage]] = {}
 
     def choose(self, graph: bytes, params: DetectorParams) -> ChosenParams:
         """The settings that suit a graph best on the validation pages, scaled as ``params`` say."""
@@ -330,8 +331,12 @@ class _Trainee:
         return graph, parity
 
     def _choose(self, graph: bytes, params: DetectorParams, pages: Sequence[LabelledPage]) -> ChosenParams:
-        detect = OpenVinoGraph(graph, num_threads=self._spec.num_threads)
-        return choose_params([*probe_pages(detect, pages, params, self._grid)], params)
+        """Pages are decoded and shown to the graph once for each scale, however often they are asked about."""
+        known = self._probed.setdefault((hashlib.sha256(graph).digest(), params.target_short_side, params.max_pixels), {})
+        if missing := [page for page in pages if page.image not in known]:
+            detect = OpenVinoGraph(graph, num_threads=self._spec.num_threads)
+            known.update(zip((page.image for page in missing), probe_pages(detect, missing, params, self._grid), strict=True))
+        return choose_params([known[page.image] for page in pages], params)
 
     def _stream(self, pages: Sequence[LabelledPage], config: CropConfig) -> CropStream:
         return CropStream(pages, self._params, self._grid, config, batch_size=self._spec.batch_size, seed=self._spec.seed)
