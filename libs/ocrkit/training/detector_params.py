@@ -41,11 +41,18 @@ class ProbedPage:
 
 @dataclass(frozen=True)
 class ChosenParams:
-    """The settings to use and the h-mean of boxes (IoU 0.5) on the probed pages before and after."""
+    """The settings to use and what they come to on the probed pages.
+
+    Args:
+        hmean_base: of boxes (IoU of at least 0.5) with the settings as they were.
+        hmean: with those chosen.
+        closeness: mean of ``hmean`` and the h-mean of boxes with an IoU of at least 0.7.
+    """
 
     params: DetectorParams
     hmean_base: float
     hmean: float
+    closeness: float
 
 
 def choose_params(pages: Sequence[ProbedPage], base: DetectorParams) -> ChosenParams:
@@ -63,7 +70,7 @@ def choose_params(pages: Sequence[ProbedPage], base: DetectorParams) -> ChosenPa
                     best, found_best = params, found
     if sum(found_best) < sum(found_base) + 2 * _MIN_GAIN:
         best, found_best = base, found_base
-    return ChosenParams(best, found_base[0], found_best[0])
+    return ChosenParams(best, found_base[0], found_best[0], sum(found_best) / 2)
 
 
 def _hmeans(pages: Sequence[ProbedPage], grid: Sequence[DetectorParams]) -> dict[DetectorParams, tuple[float, float]]:
