@@ -39,6 +39,7 @@ __all__ = ["DetectorTrainingResult", "DetectorTrainingSpec", "DetectorValidation
 _STAGES = {"probe": (0.0, 0.05), "train": (0.05, 0.97), "write": (0.97, 1.0)}
 _LEAST_STEPS_PER_EPOCH = 40
 _MAX_VALIDATION_PAGES = 24
+_LEAST_JUDGES = 12
 _VALIDATION_BATCHES = 8
 _PARITY_PAGES = 2
 _CALIBRATION_PAGES = 8
@@ -265,7 +266,7 @@ class _Trainee:
         )
         # Where two forms of the same weights are compared, pages they were trained on judge as fairly, and a handful of boxes would
         # call any form good enough.
-        self._judges = [*validation, *training][:_MAX_VALIDATION_PAGES]
+        self._judges = [*validation, *training][: max(len(validation), _LEAST_JUDGES)]
         self._checks: list[CropBatch] = []
         self._probed: dict[tuple[bytes, int, int], dict[Path, ProbedPage]] = {}
 

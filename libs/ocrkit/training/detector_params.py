@@ -19,7 +19,7 @@ __all__ = ["ChosenParams", "ProbedPage", "choose_params", "matched_pairs"]
 
 _THRESHOLDS = (0.2, 0.3, 0.4)
 _BOX_THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7)
-_UNCLIP_RATIOS = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8)
+_UNCLIP_RATIOS = (0.8, 1.0, 1.2, 1.4, 1.6, 1.8)
 _MIN_GAIN = 0.005
 _IOU, _CLOSE_IOU = 0.5, 0.7
 """Boxes count from the first on; settings are chosen by the mean h-mean of both. By the first alone many come out equal, and of those the
