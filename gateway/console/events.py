@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import nats.errors
 from google.protobuf.message import Message
-from nats.js.errors import Error as JetStreamError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -20,7 +18,7 @@ from gateway.transcode.templates import compile_template
 from inkwright.common.v1 import permission_pb2
 from inkwright.inference.v1 import inference_events_pb2
 from inkwright.trainer.v1 import trainer_events_pb2
-from libs.runtime.bus import Bus
+from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.errors import InvalidInput, NoReadyInstance, QueueFull
 
 EVENTS = compile_template("/v1/{name=projects/*}/events")
@@ -66,7 +64,7 @@ class Events:
             raise NoReadyInstance(_BUS_AWAY)
         try:
             positions = {service: await tail.position(resume.get(service)) for service, tail in self._tails.items()}
-        except (nats.errors.Error, JetStreamError, TimeoutError, OSError) as error:
+        except BUS_ERRORS as error:
             raise NoReadyInstance(_BUS_AWAY) from error
         if self._places == 0:
             raise QueueFull("Too many event streams are open; close one.")

@@ -9,9 +9,8 @@ import nats.errors
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
-from nats.js.errors import Error as JetStreamError
 
-from libs.runtime.bus import Bus, event_stream
+from libs.runtime.bus import BUS_ERRORS, Bus, event_stream
 from libs.runtime.errors import Gone
 from libs.runtime.logs import get_logger
 from libs.runtime.subjects import fact_subject, snake_case
@@ -75,7 +74,7 @@ class FactTail:
                 async for passed in self._deliveries(consumer):
                     yield passed
                     after = passed.sequence
-            except (nats.errors.Error, JetStreamError, TimeoutError, OSError) as error:
+            except BUS_ERRORS as error:
                 log.warning("tail_waits", service=self.service, error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -101,7 +100,7 @@ class FactTail:
                     for message in await subscription.fetch(BATCH, timeout=WAIT_SECONDS):
                         yield self._passed(message)
         finally:
-            with suppress(nats.errors.Error, JetStreamError, OSError):
+            with suppress(*BUS_ERRORS):
                 await subscription.unsubscribe()
 
     def _passed(self, message: Msg) -> Passed:

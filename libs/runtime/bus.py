@@ -21,6 +21,10 @@ TYPE_HEADER: Final = "Inkwright-Type"
 PUBLISH_TIMEOUT_SECONDS = 5.0
 DAY_SECONDS = 86400.0
 
+BUS_ERRORS: Final = (nats.errors.Error, TimeoutError, OSError, RuntimeError)
+"""What a bus that is away raises. ``RuntimeError`` is how uvloop answers a write to a connection it has closed; nats-py lets it
+through in the moments before it notices the loss itself."""
+
 _STREAM_EXISTS_WITH_OTHER_SETTINGS = 10058
 
 M = TypeVar("M", bound=Message)
@@ -160,14 +164,15 @@ class Bus:
             async for message in subscription.messages:
                 yield fact.FromString(message.data)
         finally:
-            with suppress(nats.errors.Error):
+            with suppress(*BUS_ERRORS):
                 await subscription.unsubscribe()
 
     async def close(self) -> None:
         """Send what is buffered, then close."""
         if not self.client.is_closed:
             # A server that is gone must not keep its callers from going.
-            with suppress(nats.errors.Error, TimeoutError, OSError):
-                await self.client.flush(timeout=2)
-            with suppress(OSError):
+            with suppress(*BUS_ERRORS):
+                if self.is_connected:
+                    await self.client.flush(timeout=2)
+            with suppress(*BUS_ERRORS):
                 await self.client.close()

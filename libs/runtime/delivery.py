@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats.errors
 from nats.aio.msg import Msg
 
-from libs.runtime.bus import MESSAGE_ID_HEADER, Bus
+from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, Bus
 from libs.runtime.logs import get_logger
 from libs.runtime.subjects import DEAD_PREFIX
 
@@ -31,7 +30,7 @@ async def heartbeat(message: Msg, interval_seconds: float) -> AsyncIterator[None
             await asyncio.sleep(interval_seconds)
             try:
                 await message.in_progress()
-            except (nats.errors.Error, OSError) as error:
+            except BUS_ERRORS as error:
                 log.warning("heartbeat_failed", subject=message.subject, error=repr(error))
 
     beating = asyncio.create_task(beat(), name=f"heartbeat-{message.subject}")

@@ -13,7 +13,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
 from libs.runtime import call_context, inbox, logs
-from libs.runtime.bus import MESSAGE_ID_HEADER, Bus, event_stream
+from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, Bus, event_stream
 from libs.runtime.db import UnitOfWork, WorkFactory
 from libs.runtime.delivery import bury, growing_delay, heartbeat
 from libs.runtime.errors import InvalidInput, NotFound, WrongState
@@ -111,7 +111,7 @@ class Consumer:
                     await self._pull(subscription, stopping)
                 finally:
                     await subscription.unsubscribe()
-            except (nats.errors.Error, TimeoutError, OSError) as error:
+            except BUS_ERRORS as error:
                 failures += 1
                 log.warning("consumer_waits", durable=self._hearing.durable, error=repr(error))
                 await asyncio.sleep(growing_delay(failures, maximum_seconds=5.0))

@@ -12,7 +12,7 @@ from nats.js.errors import BadRequestError, KeyNotFoundError
 from nats.js.kv import KV_DEL, KV_PURGE
 from nats.js.kv import KeyValue as Bucket
 
-from libs.runtime.bus import Bus
+from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.logs import get_logger
 
 log = get_logger()
@@ -82,7 +82,7 @@ class KeyValue:
             reconnects = self._bus.client.stats["reconnects"]
             try:
                 watcher = await self._bucket.watchall()
-            except (nats.errors.Error, TimeoutError) as error:
+            except BUS_ERRORS as error:
                 log.warning("watch_waits", error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -98,5 +98,5 @@ class KeyValue:
                         gone = entry.operation in (KV_DEL, KV_PURGE)
                         yield KeyChange(entry.key, None if gone else entry.value)
             finally:
-                with suppress(nats.errors.Error):
+                with suppress(*BUS_ERRORS):
                     await watcher.stop()  # type: ignore[no-untyped-call]

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 
-import nats.errors
 from sqlalchemy import MetaData, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.runtime import call_context
-from libs.runtime.bus import TYPE_HEADER, Bus
+from libs.runtime.bus import BUS_ERRORS, TYPE_HEADER, Bus
 from libs.runtime.db import Database
 from libs.runtime.logs import get_logger
 from libs.runtime.tables import OUTBOX
@@ -42,7 +41,7 @@ class Relay:
             self._database.outbox_filled.clear()
             try:
                 published = await self.publish_batch()
-            except (nats.errors.Error, TimeoutError, OSError, SQLAlchemyError) as error:
+            except (*BUS_ERRORS, SQLAlchemyError) as error:
                 log.warning("relay_waits", error=repr(error), seconds=backoff)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)

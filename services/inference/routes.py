@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Final
 
-import nats.errors
-
-from libs.runtime.bus import Bus
+from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.key_value import KeyValue
 from libs.runtime.logs import get_logger
 from services.inference.convert import route_to_proto
@@ -54,7 +52,7 @@ class Routes:
             self._changed.clear()
             try:
                 await self.write()
-            except (nats.errors.Error, TimeoutError, OSError) as error:
+            except BUS_ERRORS as error:
                 log.warning("routes_wait", error=repr(error))
                 # The server may have lost its state: begin from what it has.
                 self._bucket, self._written = None, None

@@ -7,12 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nats.errors
-
 from inkwright.trainer.v1 import trainer_events_pb2
 from libs.ocrkit.bundle import SUFFIX
 from libs.runtime import logs
-from libs.runtime.bus import Bus
+from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.child import Child, Exit
 from libs.runtime.errors import Fault, WrongState
 from libs.runtime.names import MODEL
@@ -65,7 +63,7 @@ class NodeWorker:
                 if job is not None:
                     with logs.bind(resource=job.order.task, node=job.order.node_id):
                         await self._take(job, stopping)
-            except (nats.errors.Error, TimeoutError, OSError) as error:
+            except BUS_ERRORS as error:
                 log.warning("worker_waits", error=repr(error))
                 await asyncio.sleep(PULL_SECONDS)
 

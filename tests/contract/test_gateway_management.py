@@ -1,9 +1,11 @@
 """The management API over real gRPC: verbs, tokens, files, errors."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.auth import load_admin_token
 from tests.gateway_world import ADMIN_TOKEN, DATASETS, IMAGE, World, bmp, element, gateway_world
@@ -15,6 +17,14 @@ RECEIPTS = f"{DATASETS}/receipts"
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with gateway_world(tmp_path, management_max_body_bytes=10_000, bundle_max_bytes=3_000_000) as found:
         yield found
+
+
+@pytest.fixture
+def _with_info_lines() -> Iterator[None]:
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    yield
+    structlog.configure(**before)
 
 
 async def create(world: World) -> None:
@@ -190,6 +200,7 @@ async def test_the_document_and_the_health_check_need_no_token(world: World) -> 
         assert (await world.http.get(path, headers={"Authorization": ""})).status_code == 200
 
 
+@pytest.mark.usefixtures("_with_info_lines")
 async def test_log_lines_hold_templates_and_never_tokens_or_bodies(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     await create(world)
     await world.http.get(RECEIPTS, headers={"X-Request-Id": "rq-7"})

@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from nats.js import api
 
 from libs.runtime import call_context, hearing
-from libs.runtime.bus import MESSAGE_ID_HEADER, STREAMS, Bus, StreamSpec
+from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, STREAMS, Bus, StreamSpec
 from libs.runtime.errors import NoReadyInstance, NotFound
 from libs.runtime.hearing import Consumer, Heard, Hearing, hear
 from libs.runtime.key_value import KeyChange, KeyValue
@@ -221,6 +222,29 @@ async def test_connecting_waits_for_a_server_that_comes_later(tmp_path: Path) ->
         bus = await asyncio.wait_for(connecting, 20)
         await tell(bus, "a")
         await bus.close()
+
+
+def test_a_bus_whose_server_died_is_closed_without_a_fault(tmp_path: Path) -> None:
+    async def live() -> None:
+        async with nats_server(tmp_path) as server:
+            bus = await Bus.connect(server.url, name="orphan")
+            putting = asyncio.create_task(keep_putting(await KeyValue.open(bus, "instances", ttl_seconds=8)))
+            await asyncio.sleep(0.05)
+            await server.kill()
+            await assert_eventually(lambda: not bus.is_connected)
+            # What was asked for meanwhile waits in the client, and closing it would write that to the lost connection.
+            await asyncio.sleep(0.05)
+            await bus.close()
+            putting.cancel()
+
+    async def keep_putting(bucket: KeyValue) -> None:
+        while True:
+            with suppress(*BUS_ERRORS):
+                async with asyncio.timeout(0.02):
+                    await bucket.put("a", b"1")
+
+    # The loop of the processes: it refuses writes to a closed connection with a RuntimeError.
+    uvloop.run(live())
 
 
 async def test_followers_see_facts_from_now_on(bus: Bus) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-import nats.errors
-
 from inkwright.inference.v1 import instance_service_pb2
-from libs.runtime.bus import Bus
+from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.key_value import KeyValue
 from libs.runtime.logs import get_logger
 from libs.runtime.names import DEPLOYMENT
@@ -17,7 +15,6 @@ from services.inference.instance.orders import INSTANCES_BUCKET, REGISTRATION_TT
 log = get_logger()
 
 RENEW_SECONDS = 2.0
-_TROUBLE = (nats.errors.Error, TimeoutError, OSError)
 
 
 class Registration:
@@ -59,7 +56,7 @@ class Registration:
         while not self._withdrawn.is_set() and not stopping.is_set():
             try:
                 await self._renew()
-            except _TROUBLE as error:
+            except BUS_ERRORS as error:
                 log.warning("registration_waits", error=repr(error))
                 # The server may have lost its state, the bucket with it.
                 self._bucket = None
@@ -74,7 +71,7 @@ class Registration:
         try:
             async with asyncio.timeout(1.0):
                 await self._bucket.delete(self._key)
-        except _TROUBLE as error:
+        except BUS_ERRORS as error:
             log.warning("withdrawal_left_to_expiry", error=repr(error))
 
     async def _renew(self) -> None:
