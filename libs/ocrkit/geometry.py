@@ -93,17 +93,25 @@ def _polygons(quads: Sequence[Quad]) -> NDArray[np.object_]:
     return polygons
 
 
-def order_corners(points: ArrayLike) -> Quad:
-    """Put four corners of a rectangle into reading order: clockwise, beginning at the top left as the image stands.
+def order_corners(points: ArrayLike) -> NDArray[np.float64]:
+    """Put four corners of rectangles into reading order: clockwise, beginning at the top left as the image stands.
+
+    Args:
+        points: (..., 4, 2), of one rectangle or of many.
+
+    Returns:
+        float64 of the same shape.
 
     Source: the left pair and the right pair are told apart by x, each is sorted by y, as PP-OCR does it.
     """
-    corners = np.asarray(points, dtype=np.float64).reshape(4, 2)
-    by_x = corners[np.argsort(corners[:, 0], kind="stable")]
-    left, right = by_x[:2], by_x[2:]
-    top_left, bottom_left = left[np.argsort(left[:, 1], kind="stable")]
-    top_right, bottom_right = right[np.argsort(right[:, 1], kind="stable")]
-    return np.stack([top_left, top_right, bottom_right, bottom_left])
+    by_x = _sorted_points(np.asarray(points, dtype=np.float64), axis=0)
+    left, right = _sorted_points(by_x[..., :2, :], axis=1), _sorted_points(by_x[..., 2:, :], axis=1)
+    return np.stack([left[..., 0, :], right[..., 0, :], right[..., 1, :], left[..., 1, :]], axis=-2)
+
+
+def _sorted_points(points: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
+    order = np.argsort(points[..., axis], axis=-1, kind="stable")
+    return np.take_along_axis(points, order[..., None], axis=-2)
 
 
 def quad_around(points: ArrayLike) -> Quad:

@@ -84,6 +84,7 @@ def test_the_rectangle_around_a_turned_box_is_that_box(x: float, y: float, width
     assert quad_area(turned) == pytest.approx(width * height, rel=1e-6)
     np.testing.assert_allclose(quad_around(turned), turned, atol=0.05)
     np.testing.assert_allclose(order_corners(turned[[2, 0, 3, 1]]), turned)
+    np.testing.assert_allclose(order_corners([turned[[2, 0, 3, 1]], turned + 7]), [turned, turned + 7])
 
 
 def test_angles_turn_clockwise_on_the_screen() -> None:

@@ -18,6 +18,34 @@ class ScoredQuad:
     score: float
 
 
+@dataclass(frozen=True, eq=False)
+class TextRegions:
+    """The smallest rectangles around the pieces of text of a map, the surest first, before they are grown.
+
+    Args:
+        centers: float64 (N, 2), network pixels, (0, 0) the middle of the first.
+        sizes: float64 (N, 2), along the rectangles' own axes.
+        angles: float64 (N,), degrees, as OpenCV turns.
+        scores: float64 (N,) in [0, 1].
+    """
+
+    centers: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def grown(self, unclip_ratio: float) -> list[ScoredQuad]:
+        """The boxes of the text; ``boxes_from_prob_map`` says how they are made."""
+        width_N, height_N = self.sizes.T
+        half_N2 = (self.sizes + (unclip_ratio * width_N * height_N / (width_N + height_N))[:, None]) / 2
+        cos_N, sin_N = np.cos(np.radians(self.angles)), np.sin(np.radians(self.angles))
+        # Half of each rectangle's two sides, as vectors.
+        halves_N22 = half_N2[:, :, None] * np.stack([np.stack([cos_N, sin_N], axis=1), np.stack([-sin_N, cos_N], axis=1)], axis=1)
+        corners_N42 = self.centers[:, None] + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) @ halves_N22
+        quads_N42 = order_corners(corners_N42) + 0.5
+        return [ScoredQuad(quad, score) for quad, score in zip(quads_N42, self.scores.tolist(), strict=True)]
+
+
 def boxes_from_prob_map(prob_HW: NDArray[np.float32], params: DetectorParams) -> list[ScoredQuad]:
     """Turn a text-probability map into quads.
 
@@ -31,25 +59,27 @@ def boxes_from_prob_map(prob_HW: NDArray[np.float32], params: DetectorParams) ->
     Source: Liao et al. 2020 (DB), section on box formation. The map shows text shrunk by area * ratio / perimeter; growing the
     smallest rectangle by this distance on each side is what offsetting it with round corners and boxing it again would give.
     """
+    return text_regions(prob_HW, params).grown(params.unclip_ratio)
+
+
+def text_regions(prob_HW: NDArray[np.float32], params: DetectorParams) -> TextRegions:
+    """The pieces of text of a map: all of ``boxes_from_prob_map`` but the growth."""
     mask_HW = (prob_HW > params.threshold).astype(np.uint8)
     # Outer edges only: the edge of a hole in a piece of text is no second piece.
     contours, hierarchy = cv2.findContours(mask_HW, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     outer = [contour for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True) if parent < 0] if contours else []
-    found: list[ScoredQuad] = []
+    found: list[tuple[float, ...]] = []
     for contour in outer:
         center, (width, height), angle = cv2.minAreaRect(contour)
         # A contour runs through pixel centres: the text is half a pixel larger on each side.
-        width, height = width + 1, height + 1
-        if min(width, height) < params.min_side_px:
+        if min(width, height) + 1 < params.min_side_px:
             continue
-        score = _mean_inside(prob_HW, cv2.boxPoints((center, (width - 1, height - 1), angle)))
-        if score < params.box_threshold:
-            continue
-        grow = params.unclip_ratio * width * height / (width + height)
-        corners = cv2.boxPoints((center, (width + grow, height + grow), angle))
-        found.append(ScoredQuad(order_corners(corners) + 0.5, score))
-    found.sort(key=lambda box: -box.score)
-    return found[: params.max_boxes]
+        score = _mean_inside(prob_HW, cv2.boxPoints((center, (width, height), angle)))
+        if score >= params.box_threshold:
+            found.append((*center, width + 1, height + 1, angle, score))
+    found.sort(key=lambda region: -region[-1])
+    regions = np.array(found[: params.max_boxes], dtype=np.float64).reshape(-1, 6)
+    return TextRegions(regions[:, :2], regions[:, 2:4], regions[:, 4], regions[:, 5])
 
 
 def _mean_inside(prob_HW: NDArray[np.float32], corners_42: ArrayLike) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.geometry import Quad, quad_bounds, quad_ious
 from libs.ocrkit.labels.page import TextBox
-from libs.ocrkit.postprocess.db import ScoredQuad, boxes_from_prob_map
+from libs.ocrkit.postprocess.db import ScoredQuad, TextRegions, text_regions
 
 __all__ = ["ChosenParams", "ProbedPage", "choose_params", "matched_pairs"]
 
@@ -57,15 +57,15 @@ class ChosenParams:
 
 def choose_params(pages: Sequence[ProbedPage], base: DetectorParams) -> ChosenParams:
     """The best of a small grid around what the detector was made for; the base's own where the gain is under half a point."""
-    found_base = _hmeans(pages, [base])[base]
+    found_base = _hmeans(pages, _regions(pages, base), [base])[base]
     best, found_best = base, found_base
     for threshold in _THRESHOLDS:
+        # Growth is the cheap part: what is grown is looked for once.
+        loosest = replace(base, threshold=threshold, box_threshold=min(_BOX_THRESHOLDS))
+        regions = _regions(pages, loosest)
         for unclip_ratio in _UNCLIP_RATIOS:
-            grid = [
-                replace(base, threshold=threshold, unclip_ratio=unclip_ratio, box_threshold=box_threshold)
-                for box_threshold in _BOX_THRESHOLDS
-            ]
-            for params, found in _hmeans(pages, grid).items():
+            grid = [replace(loosest, unclip_ratio=unclip_ratio, box_threshold=box_threshold) for box_threshold in _BOX_THRESHOLDS]
+            for params, found in _hmeans(pages, regions, grid).items():
                 if sum(found) > sum(found_best):
                     best, found_best = params, found
     if sum(found_best) < sum(found_base) + 2 * _MIN_GAIN:
@@ -73,13 +73,18 @@ def choose_params(pages: Sequence[ProbedPage], base: DetectorParams) -> ChosenPa
     return ChosenParams(best, found_base[0], found_best[0], sum(found_best) / 2)
 
 
-def _hmeans(pages: Sequence[ProbedPage], grid: Sequence[DetectorParams]) -> dict[DetectorParams, tuple[float, float]]:
+def _regions(pages: Sequence[ProbedPage], params: DetectorParams) -> list[TextRegions]:
+    return [text_regions(page.prob_map(), params) for page in pages]
+
+
+def _hmeans(
+    pages: Sequence[ProbedPage], regions: Sequence[TextRegions], grid: Sequence[DetectorParams]
+) -> dict[DetectorParams, tuple[float, float]]:
     """H-means at both overlaps of settings that differ in nothing but ``box_threshold``, so that boxes are made once."""
     matched = {params: [0, 0] for params in grid}
     total = dict.fromkeys(grid, 0)
-    loosest = replace(grid[0], box_threshold=min(params.box_threshold for params in grid))
-    for page in pages:
-        found = boxes_from_prob_map(page.prob_map(), loosest)
+    for page, pieces in zip(pages, regions, strict=True):
+        found = pieces.grown(grid[0].unclip_ratio)
         overlaps = _overlaps([box.quad / page.scale for box in found], [box.quad for box in page.truth])
         for params in grid:
             kept = _kept(found, params)
