@@ -192,6 +192,23 @@ def test_more_of_the_network_can_be_trained(spec: RecognizerTrainingSpec, mode: 
     assert 0 < result.parity <= PARITY_BOUND
 
 
+def test_the_chosen_depth_outlives_a_crash(spec: RecognizerTrainingSpec) -> None:
+    class PowerCut(Exception):
+        pass
+
+    def cut(event: TrainingEvent) -> None:
+        if event.stage == "train":
+            raise PowerCut
+
+    short = replace(spec, epochs=1, num_copies=0, detector_boxes=False)
+    with pytest.raises(PowerCut):
+        train_recognizer(short, cut)
+    said: list[str] = []
+    train_recognizer(short, lambda event: said.append(event.message))
+    assert "mode fast: chosen before the training was interrupted" in said
+    assert not (short.work_dir / "depth").exists()
+
+
 @pytest.mark.parametrize(
     ("num_lines", "seconds", "depth", "why"),
     [

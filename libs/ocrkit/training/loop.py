@@ -55,13 +55,21 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What the loop tells after a step; ``numbers`` of the validation are empty where none was made."""
+    """What the loop tells after a step.
+
+    Args:
+        loss: of the step.
+        num_samples: of the step.
+        seconds: of the step, from asking for its batch to the new weights.
+        numbers: of the validation that followed; empty where none was made.
+    """
 
     step: int
     total_steps: int
     epoch: int
     loss: float
     num_samples: int
+    seconds: float
     numbers: Mapping[str, float]
 
 
@@ -120,6 +128,7 @@ class TrainingLoop(Generic[M]):
         started_at = time.monotonic() - self._seconds
         saved_at = time.monotonic()
         while self.step < self.total_steps and self._validations_since_best < self._config.patience:
+            step_began_at = time.monotonic()
             loss, num_samples = self._loss_at(self.step)
             loss_value = require_finite(loss, step=self.step)
             self._optimizer.zero_grad(set_to_none=True)
@@ -129,6 +138,7 @@ class TrainingLoop(Generic[M]):
             self._optimizer.step()
             self._average.update()
             self.step += 1
+            step_seconds = time.monotonic() - step_began_at
             self._seconds = time.monotonic() - started_at
             self._fit_time()
             is_validated = self.step % self._steps_per_epoch == 0 or self.step == self.total_steps
@@ -136,7 +146,8 @@ class TrainingLoop(Generic[M]):
             if self._checkpoints is not None and (time.monotonic() - saved_at > self._config.checkpoint_seconds):
                 self._checkpoints.save(self.step, self.state_dict())
                 saved_at = time.monotonic()
-            yield StepReport(self.step, self.total_steps, self.step // self._steps_per_epoch, loss_value, num_samples, numbers)
+            epoch = self.step // self._steps_per_epoch
+            yield StepReport(self.step, self.total_steps, epoch, loss_value, num_samples, step_seconds, numbers)
 
     def load_best(self) -> None:
         """Put the best averaged weights into the module."""

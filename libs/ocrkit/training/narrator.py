@@ -27,6 +27,7 @@ class Narrator:
         self._entered_at = self._told_at = time.monotonic()
         self._seconds: dict[str, float] = {}
         self._samples_since_told = 0
+        self._step_seconds_since_told = 0.0
 
     def enter(self, stage: str) -> None:
         """A stage begins, the one before has ended."""
@@ -65,8 +66,8 @@ class Narrator:
     def step(self, step: StepReport) -> None:
         """A step of the loop: progress about once a second, a measurement with each validation."""
         self._samples_since_told += step.num_samples
-        seconds = time.monotonic() - self._told_at
-        if not step.numbers and seconds < _SECONDS_BETWEEN_STEPS:
+        self._step_seconds_since_told += step.seconds
+        if not step.numbers and time.monotonic() - self._told_at < _SECONDS_BETWEEN_STEPS:
             return
         begin, end = self._stages[self._stage]
         self._fraction = max(self._fraction, begin + (end - begin) * step.step / step.total_steps)
@@ -75,9 +76,9 @@ class Narrator:
             "total_steps": step.total_steps,
             "epoch": step.epoch,
             "loss": step.loss,
-            "samples_per_second": self._samples_since_told / max(seconds, 1e-9),
+            "samples_per_second": self._samples_since_told / max(self._step_seconds_since_told, 1e-9),
         }
         if step.numbers:
             values |= {f"val_{name}": value for name, value in step.numbers.items()}
         self._report(TrainingEvent("metrics" if step.numbers else "progress", self._fraction, self._stage, values=values))
-        self._told_at, self._samples_since_told = time.monotonic(), 0
+        self._told_at, self._samples_since_told, self._step_seconds_since_told = time.monotonic(), 0, 0.0

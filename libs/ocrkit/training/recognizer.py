@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from libs.ocrkit.training.samples import DetectedLines, detect_lines, jittered_c
 from libs.ocrkit.training.spec import NothingToTrain, RecognizerTrainingResult, RecognizerTrainingSpec
 from libs.ocrkit.training.validate import LineValidation, validate_lines
 from libs.runtime.errors import Fault
+from libs.runtime.secrets import write_once
 
 __all__ = ["train_recognizer"]
 
@@ -108,7 +110,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     samples += replayed
     calibration = _line_batches(training.samples, margin, _CALIBRATION_LINES)
     left = spec.max_seconds - (time.monotonic() - started_at)
-    depth = choose_depth(rec_onnx, samples, margin, seconds=left, say=narrator.say) if spec.mode == "auto" else Depth(spec.mode)
+    depth = _depth(spec, lambda: choose_depth(rec_onnx, samples, margin, seconds=left, say=narrator.say), narrator)
     recognizer = PartlyFrozen(rec_onnx, depth)
     frozen = recognizer.frozen(calibration)
     config = replace(spec.features, margin=margin)
@@ -156,6 +158,7 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     if parity > PARITY_BOUND:
         raise ParityBroken(f"the written graph differs by {parity:.1e} from the trained module, more than {PARITY_BOUND:.0e}")
     checkpoints.delete()
+    _chosen_depth(spec).unlink(missing_ok=True)
     cache.close()
     narrator.progress(1.0)
     return RecognizerTrainingResult(
@@ -181,6 +184,23 @@ def _detect(base: Bundle, spec: RecognizerTrainingSpec, narrator: Narrator) -> D
     if detected.num_unread_pages:
         narrator.say(f"{detected.num_unread_pages} pages could not be decoded", unread_pages=detected.num_unread_pages)
     return detected
+
+
+def _depth(spec: RecognizerTrainingSpec, choose: Callable[[], Depth], narrator: Narrator) -> Depth:
+    """As asked for, or chosen; a choice outlives a crash, for with another one everything done so far would be worth nothing."""
+    if spec.mode != "auto":
+        return Depth(spec.mode)
+    kept = _chosen_depth(spec)
+    if kept.exists():
+        depth = Depth(kept.read_text())
+        narrator.say(f"mode {depth}: chosen before the training was interrupted")
+        return depth
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    return Depth(write_once(kept, choose().encode()).decode())
+
+
+def _chosen_depth(spec: RecognizerTrainingSpec) -> Path:
+    return spec.work_dir / "depth"
 
 
 def _features(
