@@ -62,7 +62,7 @@ def inkwright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation
     home = tmp_path_factory.mktemp("home")
     folder = tmp_path_factory.mktemp("data")
     with installation(
-        home, folder, env={"INKWRIGHT_INFERENCE_SUGGESTION_IDLE_SECONDS": "5", "INKWRIGHT_TRAINER_MAX_TRAINING_SECONDS": "40"}
+        home, folder, env={"INKWRIGHT_INFERENCE_SUGGESTION_IDLE_SECONDS": "5", "INKWRIGHT_TRAINER_MAX_TRAINING_SECONDS": "20"}
     ) as running:
         yield Installation(running, folder)
     assert processes_of(home) == {}

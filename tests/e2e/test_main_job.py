@@ -92,7 +92,7 @@ def test_terminate_takes_less_than_five_seconds(inkwright: Installation, cards: 
     client.create_task("halted", task_pb2.Task(dataset="cards"))
 
     def training() -> bool:
-        return any(node.node_id == "train-recognizer" and node.state == task_pb2.Node.RUNNING for node in client.get_task("halted").nodes)
+        return any(node.node_id == "train-detector" and node.state == task_pb2.Node.RUNNING for node in client.get_task("halted").nodes)
 
     wait_for(training, seconds=120)
     start = time.monotonic()
