@@ -57,6 +57,7 @@ class PartlyFrozen:
     """
 
     def __init__(self, graph: bytes, depth: Depth) -> None:
+        self.depth = depth
         self._graph = graph
         # On a CPU up to twice as fast as the usual order of axes; the stubs of torch do not know the argument.
         self.module = OnnxModule(graph).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

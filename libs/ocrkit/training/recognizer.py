@@ -114,39 +114,28 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
     recognizer = PartlyFrozen(rec_onnx, depth)
     frozen = recognizer.frozen(calibration)
     config = replace(spec.features, margin=margin)
-    cache = FeatureCache(spec.work_dir / "features" / _cache_name(frozen, config), max_bytes=config.max_cache_bytes)
-    with Backbone(frozen, num_threads=spec.num_threads) as backbone:
-        share = len(samples) / (len(samples) + len(checks))
-        lines, rejected = _features(samples, charset, recognizer, cache, backbone, config, narrator.share(0.0, share))
-        check_lines, check_rejected = _features(checks, charset, recognizer, cache, backbone, config, narrator.share(share, 1.0))
-    narrator.say(
-        f"{len(lines.rows)} lines and copies in the feature cache ({cache.size_bytes / 1e6:.0f} MB)",
-        cache_bytes=cache.size_bytes,
-    )
-    narrator.say_rejected("lines and copies", _together(rejected, check_rejected))
-    if not lines.rows or not check_lines.rows:
-        raise NothingToTrain("No line is left to learn from or to validate on: none fits the recognizer; look at the reasons above.")
+    with closing(FeatureCache(spec.work_dir / "features" / _cache_name(frozen, config), max_bytes=config.max_cache_bytes)) as cache:
+        with Backbone(frozen, num_threads=spec.num_threads) as backbone:
+            share = len(samples) / (len(samples) + len(checks))
+            lines, rejected = _features(samples, charset, recognizer, cache, backbone, config, narrator.share(0.0, share))
+            check_lines, check_rejected = _features(checks, charset, recognizer, cache, backbone, config, narrator.share(share, 1.0))
+        narrator.say(
+            f"{len(lines.rows)} lines and copies in the feature cache ({cache.size_bytes / 1e6:.0f} MB)",
+            cache_bytes=cache.size_bytes,
+        )
+        narrator.say_rejected("lines and copies", _together(rejected, check_rejected))
+        if not lines.rows or not check_lines.rows:
+            raise NothingToTrain("No line is left to learn from or to validate on: none fits the recognizer; look at the reasons above.")
 
-    narrator.enter("train")
-    order = BatchOrder(lines.rows, width_per_batch_px=_WIDTH_PER_BATCH_PX, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
-    # A slow machine may have spent everything on features, which are worth nothing without some training.
-    left = max(spec.max_seconds - (time.monotonic() - started_at), _LEAST_SHARE_OF_LOOP * spec.max_seconds)
-    checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base, charset, lines))
-    loop = TrainingLoop(
-        recognizer.weights,
-        LineLoss(recognizer, lines, order, spec.roughen if depth is Depth.FAST else RoughenConfig(dropout=0.0), seed=spec.seed),
-        lambda: validate_lines(recognizer, check_lines),
-        LineValidation,
-        replace(spec.loop, max_seconds=left, learning_rate=spec.loop.learning_rate * LEARNING_RATES[depth] / LEARNING_RATES[Depth.FAST]),
-        steps=order.num_batches * (spec.epochs or _num_epochs(len(lines.rows))),
-        steps_per_epoch=order.num_batches,
-        checkpoints=checkpoints,
-    )
-    if (state := checkpoints.latest()) is not None:
-        loop.load_state_dict(state)
-        narrator.say(f"going on after step {loop.step} of an earlier run")
-    for step in loop.run():
-        narrator.step(step)
+        narrator.enter("train")
+        # A slow machine may have spent everything on features, which are worth nothing without some training.
+        left = max(spec.max_seconds - (time.monotonic() - started_at), _LEAST_SHARE_OF_LOOP * spec.max_seconds)
+        checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base, charset, lines))
+        loop = _loop(replace(spec, max_seconds=left), recognizer, lines, check_lines, checkpoints)
+        if loop.step:
+            narrator.say(f"going on after step {loop.step} of an earlier run")
+        for step in loop.run():
+            narrator.step(step)
     loop.load_best()
     assert loop.base is not None
     assert loop.best is not None
@@ -159,7 +148,6 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
         raise ParityBroken(f"the written graph differs by {parity:.1e} from the trained module, more than {PARITY_BOUND:.0e}")
     checkpoints.delete()
     _chosen_depth(spec).unlink(missing_ok=True)
-    cache.close()
     narrator.progress(1.0)
     return RecognizerTrainingResult(
         onnx=written,
@@ -175,6 +163,32 @@ def train_recognizer(spec: RecognizerTrainingSpec, report: Report) -> Recognizer
         rejected=_together(training.rejected, rejected),
         seconds=narrator.seconds(),
     )
+
+
+def _loop(
+    spec: RecognizerTrainingSpec,
+    recognizer: PartlyFrozen,
+    lines: TrainingLines,
+    checks: TrainingLines,
+    checkpoints: Checkpoints,
+) -> TrainingLoop[LineValidation]:
+    """The loop, where a crash left it or at its beginning."""
+    is_fast = recognizer.depth is Depth.FAST
+    order = BatchOrder(lines.rows, width_per_batch_px=_WIDTH_PER_BATCH_PX, max_lines=_MAX_LINES_PER_BATCH, seed=spec.seed)
+    rate = spec.loop.learning_rate * LEARNING_RATES[recognizer.depth] / LEARNING_RATES[Depth.FAST]
+    loop = TrainingLoop(
+        recognizer.weights,
+        LineLoss(recognizer, lines, order, spec.roughen if is_fast else RoughenConfig(dropout=0.0), seed=spec.seed),
+        lambda: validate_lines(recognizer, checks),
+        LineValidation,
+        replace(spec.loop, max_seconds=spec.max_seconds, learning_rate=rate),
+        steps=order.num_batches * (spec.epochs or _num_epochs(len(lines.rows))),
+        steps_per_epoch=order.num_batches,
+        checkpoints=checkpoints,
+    )
+    if (state := checkpoints.latest()) is not None:
+        loop.load_state_dict(state)
+    return loop
 
 
 def _detect(base: Bundle, spec: RecognizerTrainingSpec, narrator: Narrator) -> DetectedLines:
