@@ -22,7 +22,7 @@ STAGES = {
 }
 LEAST_SECONDS = 420.0
 FIXED_SECONDS = 75.0
-SECONDS_A_LINE = 0.09
+SECONDS_A_LINE = 0.075
 """On 2 cores, features of a line and its share of the epochs. Few lines get more: with them more of the network can be trained."""
 
 MODES: dict[str, Literal["auto", "fast", "full"]] = {"AUTO": "auto", "FAST": "fast", "FULL": "full"}
