@@ -56,8 +56,8 @@ check: setup ## lint, types, walls between packages, protos, migrations
 
 test: models ## unit, contract, integration and one end-to-end path
 	# Threads of torch wait asleep, as in the trainer: two trainings side by side would only watch each other spin.
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit tests/contract tests/integration
-	$(BIN)/python -m pytest -q tests/e2e
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile tests/unit tests/contract tests/integration
+	$(BIN)/python -m pytest -q --durations=5 tests/e2e
 
 full: check test demo bench-read bench-train ## everything, benchmarks on generated pages included
 
