@@ -30,7 +30,14 @@ _MAX_SOURCE_PX = 16_000
 
 def line_size(quad: Quad) -> tuple[float, float]:
     """Width and height in pixels of the text in a quad as it stands on the page: the longer of each two opposite sides."""
-    top, right, bottom, left = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1).tolist()
+    # Asked some hundred times a page: for four points plain numbers are ten times as fast as arrays.
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad.tolist()
+    top, right, bottom, left = (
+        math.hypot(x1 - x0, y1 - y0),
+        math.hypot(x2 - x1, y2 - y1),
+        math.hypot(x3 - x2, y3 - y2),
+        math.hypot(x0 - x3, y0 - y3),
+    )
     return max(top, bottom), max(left, right)
 
 
@@ -97,12 +104,13 @@ def _cut_out(image_HW3: NDArray[np.uint8], quad: Quad) -> tuple[NDArray[np.uint8
     return part, corners
 
 
-def normalize_lines(lines: Sequence[NDArray[np.uint8]], width_px: int) -> NDArray[np.float32]:
+def normalize_lines(lines: Sequence[NDArray[np.uint8]], width_px: int, num_lines: int = 0) -> NDArray[np.float32]:
     """Put lines into one batch of the recognizer.
 
     Args:
         lines: uint8 (48, W, 3) each, as ``warp_line`` gives them.
         width_px: of the batch.
+        num_lines: of the batch, filled up with blank ones; 0 for as many as there are.
 
     Returns:
         float32 (B, 3, 48, width_px): ``x / 127.5 - 1``, blue-green-red, zeros to the right of each line.
@@ -111,8 +119,8 @@ def normalize_lines(lines: Sequence[NDArray[np.uint8]], width_px: int) -> NDArra
         ValueError: a line is wider than the batch.
     """
     height_px = lines[0].shape[0] if lines else LINE_HEIGHT_PX
-    x_B3HW = np.zeros((len(lines), 3, height_px, width_px), dtype=np.float32)
-    for x_3HW, line_HW3 in zip(x_B3HW, lines, strict=True):
+    x_B3HW = np.zeros((num_lines or len(lines), 3, height_px, width_px), dtype=np.float32)
+    for x_3HW, line_HW3 in zip(x_B3HW[: len(lines)], lines, strict=True):
         if line_HW3.shape[1] > width_px:
             raise ValueError(f"a line of {line_HW3.shape[1]} px does not fit into a batch of {width_px} px")
         x_3HW[:, :, : line_HW3.shape[1]] = line_HW3.transpose(2, 0, 1) * np.float32(1 / 127.5) - np.float32(1)

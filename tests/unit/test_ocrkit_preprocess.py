@@ -124,7 +124,10 @@ def test_every_line_is_in_exactly_one_batch_that_is_wide_enough(widths: list[int
     for width_px, indices in batches:
         assert indices
         below = max((width for width in BATCH_WIDTHS_PX if width < width_px), default=0)
-        assert all(below < widths[index] <= width_px for index in indices)
+        widest = max(widths[index] for index in indices)
+        assert below < widest <= width_px
+        assert all(2 * widths[index] > widest for index in indices)
+        assert len(indices) == 1 or (len(indices) <= 4 and width_px <= 256)
 
 
 def test_a_model_for_longer_lines_gets_its_batches() -> None:

@@ -1,6 +1,7 @@
 """Reading with OpenVINO on the CPU: in 8-bit integers where the bundle has them, else in bfloat16 where the CPU computes in it."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
@@ -74,10 +75,13 @@ class OpenVinoEngine:
         self._files = [spec.int8_file if int8 else spec.file for spec, int8 in zip(specs, is_int8, strict=True)]
         # A page is one call of the detector and many of the recognizer.
         streams = [1 if mode == "latency" else num_threads, num_threads]
-        self._detector, self._recognizer = (
-            _compiled(bundle, file, num_threads, num_streams, num_cached)
-            for file, num_streams, num_cached in zip(self._files, streams, (_DETECTOR_CACHE, None), strict=True)
-        )
+        # Side by side: each takes one core for a second.
+        with ThreadPoolExecutor(2, thread_name_prefix="compile") as pool:
+            compiling = [
+                pool.submit(_compiled, bundle, file, num_threads, num_streams, num_cached)
+                for file, num_streams, num_cached in zip(self._files, streams, (_DETECTOR_CACHE, None), strict=True)
+            ]
+            self._detector, self._recognizer = (graph.result() for graph in compiling)
         trim_heap()
         self.num_parallel = num_threads if mode == "latency" else 1
         names = ["int8" if int8 else self._detector.precision for int8 in is_int8]
