@@ -24,7 +24,7 @@ class TrainerSettings(ServiceSettings):
     """Cores a node may use."""
     trainer_lease_seconds: float = Field(default=15.0, ge=1.0)
     """A node whose worker is silent for so long is run again by another."""
-    trainer_max_training_seconds: float = Field(default=900.0, gt=0)
+    trainer_max_training_seconds: float = Field(default=1100.0, gt=0)
     """Longest time of a recognizer's training; features are always computed."""
     trainer_default_base: str = "ppocrv6-small"
     """Id of the base that is chosen unless another reads the labels clearly better."""

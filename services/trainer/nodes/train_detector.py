@@ -17,7 +17,7 @@ LEAST_SECONDS = 240.0
 SECONDS_A_PAGE = 2.0
 """On 2 cores, two passes over the pages; on receipts a third brought nothing."""
 
-MOST_OF_TRAINING = 0.45
+SHARE_OF_TRAINING = 1 / 3
 STAGES = {"probe": "Looking at what the base finds", "train": "Training", "write": "Writing the weights"}
 
 
@@ -28,7 +28,7 @@ def run(spec: NodeSpec, report: Report) -> None:
         Fault: whatever ``libs.ocrkit.training`` raises.
     """
     training, validation = split_pages(spec)
-    max_seconds = min(MOST_OF_TRAINING * spec.max_training_seconds, max(LEAST_SECONDS, SECONDS_A_PAGE * len(training)))
+    max_seconds = min(SHARE_OF_TRAINING * spec.max_training_seconds, max(LEAST_SECONDS, SECONDS_A_PAGE * len(training)))
     order = DetectorTrainingSpec(
         base_bundle=spec.base_bundle,
         training=tuple(training),
