@@ -159,15 +159,19 @@ def detector_input(
         image_HW3 = np.asarray(cv2.resize(image_HW3, (width, height), interpolation=interpolation), dtype=np.uint8)
     padded = [math.ceil(side / DETECTOR_GRID_PX) * DETECTOR_GRID_PX for side in (height, width)]
     x_13HW = np.zeros((1, 3, *padded), dtype=np.float32)
-    x_13HW[0, :, :height, :width] = normalize_page(image_HW3, mean=mean, std=std)
+    normalize_page(image_HW3, mean=mean, std=std, out=x_13HW[0, :, :height, :width])
     return x_13HW, scale
 
 
 def normalize_page(
-    image_HW3: NDArray[np.uint8], *, mean: tuple[float, float, float], std: tuple[float, float, float]
+    image_HW3: NDArray[np.uint8],
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """``(x / 255 - mean) / std`` channel by channel: float32 (3, H, W)."""
-    x_3HW = np.empty((3, *image_HW3.shape[:2]), dtype=np.float32)
+    """``(x / 255 - mean) / std`` channel by channel: float32 (3, H, W), written into ``out`` where it is given."""
+    x_3HW = np.empty((3, *image_HW3.shape[:2]), dtype=np.float32) if out is None else out
     for channel in range(3):
         np.multiply(image_HW3[..., channel], np.float32(1 / (255 * std[channel])), out=x_3HW[channel])
         x_3HW[channel] -= np.float32(mean[channel] / std[channel])

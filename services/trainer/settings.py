@@ -25,7 +25,7 @@ class TrainerSettings(ServiceSettings):
     trainer_lease_seconds: float = Field(default=15.0, ge=1.0)
     """A node whose worker is silent for so long is run again by another."""
     trainer_max_training_seconds: float = Field(default=1100.0, gt=0)
-    """Longest time of a recognizer's training; features are always computed."""
+    """Longest time of a recognizer's training, of which features are always computed; a detector's takes at most a third as long."""
     trainer_default_base: str = "ppocrv6-small"
     """Id of the base that is chosen unless another reads the labels clearly better."""
 
