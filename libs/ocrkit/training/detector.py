@@ -181,7 +181,7 @@ def train_detector(spec: DetectorTrainingSpec, report: Report) -> DetectorTraini
     kept = on_plan if on_plan.hmean >= untrained.hmean - _MAX_LOSS_OF_PLAN else untrained
     is_trained, num_steps, parity = False, 0, 0.0
     if kept.hmean >= _GOOD_ENOUGH:
-        narrator.say(f"the base's detector stands: from {_GOOD_ENOUGH} on, training it has not paid")
+        narrator.say(f"the base's detector stands: an h-mean of {_GOOD_ENOUGH} or more leaves training little to gain")
     elif spec.max_seconds > 0:
         narrator.enter("train")
         checkpoints = Checkpoints(spec.work_dir / "checkpoints", fingerprint=_fingerprint(spec, base))
