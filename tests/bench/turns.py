@@ -13,7 +13,9 @@ import numpy as np
 from libs.ocrkit.reading import LineJson
 from tests.bench.reader_process import ReaderKind, ReaderProcess
 
-NUM_STARTS = 3
+NUM_STARTS = 4
+"""The first finds nothing that an earlier process left for it."""
+
 _CHUNK_PAGES_A_PROCESS = 4
 """Pages of a turn: enough that the last page of each process weighs little, few enough for many turns."""
 

@@ -4,17 +4,21 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import openvino
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from libs.ocrkit.bundle import BundleInvalid, open_bundle, write_bundle
 from libs.ocrkit.charset import Charset
 from libs.ocrkit.engines.engine import EngineName, load_engine
+from libs.ocrkit.engines.kept import KeptGraphs
 from libs.ocrkit.manifest import CharsetSpec, Manifest
 from libs.runtime.errors import ForwardFailed
 from tests.integration.tiny_bundle import write_tiny_bundle
@@ -190,3 +194,29 @@ def test_a_graph_no_engine_knows_is_refused_when_loaded(path: Path, tmp_path: Pa
     refused = write_bundle(tmp_path / "strange.inkbundle", bundle.manifest, {"det.onnx": strange, "rec.onnx": bundle.read("rec.onnx")})
     with pytest.raises(BundleInvalid, match=r"refuses det\.onnx"):
         load_engine(refused, engine=engine, num_threads=1)
+
+
+def test_a_compiled_graph_is_taken_up_by_the_next_engine(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundle = open_bundle(path)
+    page_13HW, lines_B3HW = np.ones((1, 3, 32, 64), np.float32), np.ones((2, 3, 48, 80), np.float32)
+
+    def outputs() -> list[NDArray[np.float32]]:
+        with closing(load_engine(bundle, num_threads=1)) as engine:
+            return [engine.detect(page_13HW), engine.recognize(lines_B3HW)]
+
+    compiled = outputs()
+    kept = sorted((tmp_path / "cache").rglob("inkwright/compiled/*"))
+    assert len(kept) == 2
+    monkeypatch.setattr(openvino.Core, "compile_model", None)
+    for again, output in zip(outputs(), compiled, strict=True):
+        np.testing.assert_array_equal(again, output)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Whole, but no compiled graph: as another version of the engine might find it.
+    keys = KeptGraphs()
+    for file in kept:
+        keys.keep(file.name, b"something else")
+    for again, output in zip(outputs(), compiled, strict=True):
+        np.testing.assert_array_equal(again, output)
+    assert all(len(content) > 100 for content in (keys.find(file.name) or b"" for file in kept))

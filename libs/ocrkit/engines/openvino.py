@@ -1,6 +1,9 @@
 """Reading with OpenVINO on the CPU: in 8-bit integers where the bundle has them, else in bfloat16 where the CPU computes in it."""
 
+import hashlib
+import logging
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +13,9 @@ from numpy.typing import NDArray
 from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.engines.engine import Mode, Precision, forward, refused
 from libs.ocrkit.engines.heap import trim_heap
+from libs.ocrkit.engines.kept import KeptGraphs
+
+log = logging.getLogger(__name__)
 
 _DETECTOR_CACHE = 300
 """Operators of two or three sizes of page, of which there are about a hundred each; every further size would keep 8 MB for itself."""
@@ -23,12 +29,21 @@ class OpenVinoGraph:
         num_threads: cores it may use.
         num_streams: calls that run at once, each on its share of the cores.
         num_cached: operators made for one shape that are kept for the next time; None for as many as the engine likes.
+        kept: where compiled graphs are kept for the next process; None to compile anew.
 
     Raises:
         RuntimeError: OpenVINO refuses it.
     """
 
-    def __init__(self, graph: bytes, *, num_threads: int, num_streams: int = 1, num_cached: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        num_threads: int,
+        num_streams: int = 1,
+        num_cached: int | None = None,
+        kept: KeptGraphs | None = None,
+    ) -> None:
         core = openvino.Core()
         self.precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
         config: dict[str, object] = {
@@ -40,7 +55,7 @@ class OpenVinoGraph:
         }
         if num_cached is not None:
             config["CPU_RUNTIME_CACHE_CAPACITY"] = num_cached
-        self._model = core.compile_model(core.read_model(graph, b""), "CPU", config)
+        self._model = _compile(core, graph, config) if kept is None else _taken_up(core, graph, config, kept)
         self._local = threading.local()
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,9 +91,10 @@ class OpenVinoEngine:
         # A page is one call of the detector and many of the recognizer.
         streams = [1 if mode == "latency" else num_threads, num_threads]
         # Side by side: each takes one core for a second.
+        kept = KeptGraphs()
         with ThreadPoolExecutor(2, thread_name_prefix="compile") as pool:
             compiling = [
-                pool.submit(_compiled, bundle, file, num_threads, num_streams, num_cached)
+                pool.submit(_of_bundle, bundle, file, num_threads, num_streams, num_cached, kept)
                 for file, num_streams, num_cached in zip(self._files, streams, (_DETECTOR_CACHE, None), strict=True)
             ]
             self._detector, self._recognizer = (graph.result() for graph in compiling)
@@ -100,8 +116,28 @@ class OpenVinoEngine:
         del self._detector, self._recognizer
 
 
-def _compiled(bundle: Bundle, file: str, num_threads: int, num_streams: int, num_cached: int | None) -> OpenVinoGraph:
+def _of_bundle(bundle: Bundle, file: str, num_threads: int, num_streams: int, num_cached: int | None, kept: KeptGraphs) -> OpenVinoGraph:
     try:
-        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, num_streams=num_streams, num_cached=num_cached)
+        return OpenVinoGraph(bundle.read(file), num_threads=num_threads, num_streams=num_streams, num_cached=num_cached, kept=kept)
     except RuntimeError as error:
         raise refused(bundle, file, error) from error
+
+
+def _compile(core: openvino.Core, graph: bytes, config: Mapping[str, object]) -> openvino.CompiledModel:
+    return core.compile_model(core.read_model(graph, b""), "CPU", dict(config))
+
+
+def _taken_up(core: openvino.Core, graph: bytes, config: Mapping[str, object], kept: KeptGraphs) -> openvino.CompiledModel:
+    """A graph that an earlier process compiled by the same engine for the same processor, else one compiled now and kept."""
+    processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    made_by = repr((openvino.__version__, processor, sorted(config.items())))
+    key = hashlib.sha256(made_by.encode() + graph).hexdigest()
+    content = kept.find(key)
+    if content is not None:
+        try:
+            return core.import_model(content, "CPU", dict(config))
+        except RuntimeError as error:
+            log.warning("compiled_graph_refused", extra={"cause": str(error)})
+    model = _compile(core, graph, config)
+    kept.keep(key, model.export_model().getvalue())
+    return model
