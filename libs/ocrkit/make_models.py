@@ -34,7 +34,7 @@ from libs.ocrkit.manifest import (
     RecognizerSpec,
 )
 from libs.ocrkit.models import BASES, BaseModel, models_dir
-from libs.ocrkit.preprocess import detector_input, normalize_lines
+from libs.ocrkit.preprocess import detector_input, fit_line, normalize_lines
 from libs.ocrkit.reader import plan_batches
 from libs.ocrkit.replay import ReplayLine, replay_lines
 from libs.runtime.errors import Fault, NotFound
@@ -75,7 +75,8 @@ def _in_int8(graphs: dict[str, bytes], manifest: Manifest) -> dict[str, bytes]:
     spec = manifest.detector
     rng = np.random.default_rng(0)
     pages = [detector_input(_page(lines, rng), manifest.postprocess, mean=spec.mean, std=spec.std)[0] for _ in range(_CALIBRATION_PAGES)]
-    crops = [normalize_lines([line.image], plan_batches([line.image.shape[1]])[0][0]) for line in lines]
+    fitted = [fit_line(line.image) for line in lines]
+    crops = [normalize_lines([line_HW3], plan_batches([line_HW3.shape[1]])[0][0]) for line_HW3 in fitted]
     return {
         INT8_DETECTOR_FILE: quantize(graphs[DETECTOR_FILE], pages),
         # The head knows thousands of characters: in 8 bits it would be packed anew for every shape.

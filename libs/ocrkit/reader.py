@@ -18,11 +18,17 @@ from libs.ocrkit.image_io import Scan
 from libs.ocrkit.postprocess.columns import StepGrid, cut_characters, cut_columns
 from libs.ocrkit.postprocess.ctc import Piece, decode_pieces, joined
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
-from libs.ocrkit.preprocess import detector_input, detector_scale, is_vertical, line_size, normalize_lines, warp_line
-
-BATCH_WIDTHS_PX = (64, 96, 128, 160, 192, 256, 320, 384, 480, 608, 768, 960, 1216, 1504, 1888, 2240, 2560)
-"""Each about a quarter above the one before: in 8 bits an engine packs the weights anew for every shape, 9 MB on two cores each time and a
-twentieth of a second, so shapes must be few."""
+from libs.ocrkit.preprocess import (
+    LINE_WIDTHS_PX,
+    detector_input,
+    detector_scale,
+    fit_line,
+    fitted_width,
+    is_vertical,
+    line_size,
+    normalize_lines,
+    warp_line,
+)
 
 _LINES_PER_BATCH, _FULL_BATCH_WIDTH_PX = 4, 256
 """Lines up to this width are read four at a time, a third faster than alone; wider ones alone, which is as fast."""
@@ -87,7 +93,7 @@ class Reader:
         height = math.isqrt(round(_USUAL_PAGE_PIXELS * _USUAL_PAGE_ASPECT))
         self.find_lines(np.full((height, round(height / _USUAL_PAGE_ASPECT), 3), 255, dtype=np.uint8))
         height_px = self._manifest.recognizer.height_px
-        for width_px in (width_px for width_px in BATCH_WIDTHS_PX if width_px <= _USUAL_WIDTH_PX):
+        for width_px in (width_px for width_px in LINE_WIDTHS_PX if width_px <= _USUAL_WIDTH_PX):
             lines_B3HW = np.zeros((_num_lines(width_px), 3, height_px, width_px), dtype=np.float32)
             # As many at once as while reading: each stream prepares itself.
             list(self._map(self._engine.recognize, [lines_B3HW] * self._engine.num_parallel))
@@ -181,10 +187,11 @@ class Reader:
 
     def _read_quads(self, image_HW3: NDArray[np.uint8], quads: Sequence[Quad]) -> list["_Line"]:
         spec, params = self._manifest.recognizer, self._manifest.postprocess
-        crops = [
-            warp_line(image_HW3, quad, margin=params.crop_margin, height_px=spec.height_px, max_width_px=spec.max_width_px)
-            for quad in quads
-        ]
+
+        def cut(quad: Quad) -> NDArray[np.uint8]:
+            return warp_line(image_HW3, quad, margin=params.crop_margin, height_px=spec.height_px, max_width_px=spec.max_width_px)
+
+        crops = list(self._map(cut, quads))
         # Text on its side runs downwards or upwards, and nothing but reading it tells which.
         turn_below = [max(params.turn_below, _VERTICAL_TURN_BELOW) if is_vertical(quad) else params.turn_below for quad in quads]
         return self._read(crops, turn_below)
@@ -205,17 +212,19 @@ class Reader:
 
         def read(batch: tuple[int, list[int]]) -> tuple[float, list[list[Piece]]]:
             width_px, indices = batch
-            lines_B3HW = normalize_lines([crops[index] for index in indices], width_px, _num_lines(width_px))
+            lines_B3HW = normalize_lines([fit_line(crops[index]) for index in indices], width_px, _num_lines(width_px))
             probs_BTC = self._engine.recognize(lines_B3HW)[: len(indices)]
             return probs_BTC.shape[1] / width_px, decode_pieces(probs_BTC, self._charset)
 
-        batches = plan_batches([crop.shape[1] for crop in crops])
+        widths_px = [fitted_width(crop.shape[1]) for crop in crops]
+        batches = plan_batches(widths_px)
         for (_, indices), (steps_per_px, read_lines) in zip(batches, self._map(read, batches), strict=True):
             for index, pieces in zip(indices, read_lines, strict=True):
                 height_px, line_width_px = crops[index].shape[:2]
-                steps_per_height = steps_per_px * height_px / (1 + 2 * margin)
+                num_steps = steps_per_px * widths_px[index]
+                steps_per_height = num_steps / line_width_px * height_px / (1 + 2 * margin)
                 before = margin * steps_per_height
-                lines[index] = _Line(tuple(pieces), StepGrid(steps_per_height, steps_per_px * line_width_px - 2 * before, before))
+                lines[index] = _Line(tuple(pieces), StepGrid(steps_per_height, num_steps - 2 * before, before))
         return lines
 
 
@@ -249,10 +258,10 @@ def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Group lines of like width into batches.
 
     Args:
-        widths_px: of the lines.
+        widths_px: of the lines, as ``fit_line`` leaves them.
 
     Returns:
-        Width of the batch, the least of ``BATCH_WIDTHS_PX`` that holds its lines (above all of them a multiple of 640), and their
+        Width of the batch, the least of ``LINE_WIDTHS_PX`` that holds its lines (above all of them a multiple of 640), and their
         indices, the most work first; each line is in exactly one batch, with none that is twice as wide.
     """
     left = sorted(range(len(widths_px)), key=lambda index: -widths_px[index])
@@ -271,5 +280,5 @@ def _num_lines(width_px: int) -> int:
 
 
 def _batch_width(width_px: int) -> int:
-    place = bisect_left(BATCH_WIDTHS_PX, width_px)
-    return BATCH_WIDTHS_PX[place] if place < len(BATCH_WIDTHS_PX) else -(-width_px // 640) * 640
+    place = bisect_left(LINE_WIDTHS_PX, width_px)
+    return LINE_WIDTHS_PX[place] if place < len(LINE_WIDTHS_PX) else -(-width_px // 640) * 640

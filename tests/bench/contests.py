@@ -16,7 +16,7 @@ from libs.ocrkit.bundle import Bundle
 from libs.ocrkit.graph.module import OnnxModule
 from libs.ocrkit.graph.surgery import cut_head, cut_until
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.preprocess import normalize_lines, warp_line
+from libs.ocrkit.preprocess import fit_line, normalize_lines, warp_line
 from libs.ocrkit.reader import plan_batches
 from libs.ocrkit.training.batches import BatchOrder, LineBatch, TrainingLines
 from libs.ocrkit.training.cache import FeatureCache
@@ -76,7 +76,7 @@ def recognizer_contest(base: Bundle, pages: Sequence[LabelledPage], folder: Path
     cache = FeatureCache(folder / "features", max_bytes=spec.features.max_cache_bytes)
     with Backbone(cut_until(graph, cut_at), num_threads=os.cpu_count() or 1) as backbone:
         for number, sample in enumerate(samples):
-            line_HW3 = warp_line(decode_image(sample.image.read_bytes()), sample.quad)
+            line_HW3 = fit_line(warp_line(decode_image(sample.image.read_bytes()), sample.quad))
             ((width_px, _),) = plan_batches([line_HW3.shape[1]])
             features_1CHT = backbone.start(normalize_lines([line_HW3], width_px)).result()
             cache.add(str(number), width_px, features_1CHT[0])

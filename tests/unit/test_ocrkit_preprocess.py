@@ -9,8 +9,17 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.detector_params import DetectorParams
 from libs.ocrkit.geometry import quad_from_box, quad_rotated
-from libs.ocrkit.preprocess import DETECTOR_GRID_PX, detector_input, detector_scale, line_size, normalize_lines, warp_line
-from libs.ocrkit.reader import BATCH_WIDTHS_PX, plan_batches
+from libs.ocrkit.preprocess import (
+    DETECTOR_GRID_PX,
+    LINE_WIDTHS_PX,
+    detector_input,
+    detector_scale,
+    fit_line,
+    line_size,
+    normalize_lines,
+    warp_line,
+)
+from libs.ocrkit.reader import plan_batches
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -117,13 +126,34 @@ def test_detector_input_keeps_the_channel_order_and_the_constants() -> None:
     np.testing.assert_allclose(x_13HW[0, :, 5, 5], [0, -0.6, 2], atol=1e-5)
 
 
+@given(st.integers(1, 6000))
+def test_a_line_is_fitted_to_a_width_that_is_read(width: int) -> None:
+    fitted = fit_line(gradient(width, 48))
+    assert fitted.shape[0] == 48
+    fitted_px = fitted.shape[1]
+    assert fitted_px in LINE_WIDTHS_PX or fitted_px % 640 == 0 or (fitted_px < 64 and fitted_px == int(1.35 * width))
+    assert 1 / 1.15 <= fitted_px / width <= 1.35
+
+
+def test_a_fitted_line_is_whole() -> None:
+    line = np.zeros((48, 500, 3), np.uint8)
+    line[:, :20] = line[:, -20:] = 255
+    for width in (480, 500, 556):
+        fitted = fit_line(np.asarray(cv2.resize(line, (width, 48))))
+        assert fitted[:, :15].min() > 240
+        assert fitted[:, -15:].min() > 240
+        assert not fitted[:, 40:-40].any()
+    untouched = line[:, :480]
+    assert fit_line(untouched) is untouched
+
+
 @given(st.lists(st.integers(1, 2560), max_size=60))
 def test_every_line_is_in_exactly_one_batch_that_is_wide_enough(widths: list[int]) -> None:
     batches = plan_batches(widths)
     assert sorted(index for _, indices in batches for index in indices) == list(range(len(widths)))
     for width_px, indices in batches:
         assert indices
-        below = max((width for width in BATCH_WIDTHS_PX if width < width_px), default=0)
+        below = max((width for width in LINE_WIDTHS_PX if width < width_px), default=0)
         widest = max(widths[index] for index in indices)
         assert below < widest <= width_px
         assert all(2 * widths[index] > widest for index in indices)

@@ -32,8 +32,9 @@ class TrainingLines:
 
     def batch(self, indices: Sequence[int]) -> LineBatch:
         """Lines of one width as a batch."""
-        features_BCHT = self.cache.read([self.rows[index] for index in indices])
-        return LineBatch(torch.from_numpy(features_BCHT.astype(np.float32)), tuple(self.labels[index] for index in indices))
+        features_BCHT = torch.from_numpy(self.cache.read([self.rows[index] for index in indices]))
+        # Torch widens several times as fast as NumPy.
+        return LineBatch(features_BCHT.float(), tuple(self.labels[index] for index in indices))
 
 
 class BatchOrder:

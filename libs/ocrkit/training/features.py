@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.engines.openvino import OpenVinoGraph
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.preprocess import MAX_LINE_WIDTH_PX, normalize_lines, warp_line
+from libs.ocrkit.preprocess import MAX_LINE_WIDTH_PX, fit_line, normalize_lines, warp_line
 from libs.ocrkit.reader import plan_batches
 from libs.ocrkit.training.augment import distort
 from libs.ocrkit.training.cache import FeatureCache
@@ -175,4 +175,4 @@ def _cuts(
             if sample.distort:
                 # The key seeds the distortion: the same copy looks the same in every run.
                 line_HW3 = distort(line_HW3, np.random.default_rng(int(key[:16], 16)), inverted=_INVERTED)
-            yield _Cut(index, key, line_HW3)
+            yield _Cut(index, key, fit_line(line_HW3))

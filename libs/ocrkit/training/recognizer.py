@@ -17,7 +17,7 @@ from libs.ocrkit.charset import BASE_ALPHABET, Charset
 from libs.ocrkit.engines.engine import load_engine
 from libs.ocrkit.graph.surgery import cut_head
 from libs.ocrkit.image_io import decode_image
-from libs.ocrkit.preprocess import normalize_lines, warp_line
+from libs.ocrkit.preprocess import fit_line, normalize_lines, warp_line
 from libs.ocrkit.reader import Reader, plan_batches
 from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.cache import CachedRow, FeatureCache
@@ -278,7 +278,7 @@ def _line_batches(samples: Sequence[LineSample], margin: float, num_lines: int) 
             image_HW3 = decode_image(sample.image.read_bytes())
         except (Fault, OSError):
             continue
-        line_HW3 = warp_line(image_HW3, sample.quad, margin=margin)
+        line_HW3 = fit_line(warp_line(image_HW3, sample.quad, margin=margin))
         ((width_px, _),) = plan_batches([line_HW3.shape[1]])
         batches.append(normalize_lines([line_HW3], width_px))
     return batches
