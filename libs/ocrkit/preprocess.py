@@ -19,8 +19,14 @@ MAX_LINE_WIDTH_PX = 2560
 DETECTOR_STRIDE_PX = 32
 
 DETECTOR_GRID_PX = 64
-"""Pages are filled up to multiples of it. The network asks for 32 only, but an engine spends a tenth of a second and 8 MB on every new
-size, and so there are a quarter as many."""
+"""Sides of pages are brought to multiples of it. The network asks for 32 only, but an engine spends a tenth of a second and 8 MB on every
+new size."""
+
+_MOST_RESIZED = 1.12
+"""By how much sides may become longer or shorter to end on that grid instead of being filled up to it."""
+
+_LIMITED = 0.98
+"""A page above this share of the most pixels is as large as the limit allows, and shares its area with all such pages."""
 
 LINE_WIDTHS_PX = (64, 96, 128, 160, 192, 256, 320, 384, 480, 608, 768, 960, 1216, 1504, 1888, 2240, 2560)
 """Each about a quarter above the one before: in 8 bits an engine packs the weights anew for every shape, 9 MB on two cores each time and a
@@ -169,8 +175,11 @@ def detector_input(
     *,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
-) -> tuple[NDArray[np.float32], float]:
-    """Scale a page, fill it up to the grid of sizes and normalise it.
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Scale a page to a size of the grid and normalise it.
+
+    Pages as large as the limit allows are stretched or squeezed a little: one height goes with each width, so that there are few sizes.
+    Others are filled up to the grid.
 
     Args:
         image_HW3: uint8, blue-green-red, any size from 1 x 1.
@@ -179,18 +188,24 @@ def detector_input(
         std: likewise.
 
     Returns:
-        float32 (1, 3, H, W), both sides multiples of ``DETECTOR_GRID_PX``, and the scale: network pixels = page pixels * scale.
+        float32 (1, 3, H, W), both sides multiples of ``DETECTOR_GRID_PX``, and the scale across and down, float64 (2,): network pixels =
+        page pixels * scale.
     """
     page_height, page_width = image_HW3.shape[:2]
     scale = detector_scale(page_width, page_height, params)
     width, height = max(1, round(page_width * scale)), max(1, round(page_height * scale))
+    padded_width, padded_height = (math.ceil(side / DETECTOR_GRID_PX) * DETECTOR_GRID_PX for side in (width, height))
+    if width * height > _LIMITED * params.max_pixels:
+        wide = max(1, round(width / DETECTOR_GRID_PX)) * DETECTOR_GRID_PX
+        high = max(1, round(width * height / wide / DETECTOR_GRID_PX)) * DETECTOR_GRID_PX
+        if max(wide / width, width / wide, high / height, height / high) <= _MOST_RESIZED:
+            width, height = padded_width, padded_height = wide, high
     if (width, height) != (page_width, page_height):
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        interpolation = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
         image_HW3 = np.asarray(cv2.resize(image_HW3, (width, height), interpolation=interpolation), dtype=np.uint8)
-    padded = [math.ceil(side / DETECTOR_GRID_PX) * DETECTOR_GRID_PX for side in (height, width)]
-    x_13HW = np.zeros((1, 3, *padded), dtype=np.float32)
+    x_13HW = np.zeros((1, 3, padded_height, padded_width), dtype=np.float32)
     normalize_page(image_HW3, mean=mean, std=std, out=x_13HW[0, :, :height, :width])
-    return x_13HW, scale
+    return x_13HW, np.array([width / page_width, height / page_height])
 
 
 def normalize_page(
@@ -202,7 +217,6 @@ def normalize_page(
 ) -> NDArray[np.float32]:
     """``(x / 255 - mean) / std`` channel by channel: float32 (3, H, W), written into ``out`` where it is given."""
     x_3HW = np.empty((3, *image_HW3.shape[:2]), dtype=np.float32) if out is None else out
-    for channel, plane_HW in enumerate(cv2.split(image_HW3)):
-        np.multiply(plane_HW, np.float32(1 / (255 * std[channel])), out=x_3HW[channel])
-        x_3HW[channel] -= np.float32(mean[channel] / std[channel])
+    for plane_HW, x_HW, channel_mean, channel_std in zip(cv2.split(image_HW3), x_3HW, mean, std, strict=True):
+        cv2.LUT(plane_HW, ((np.arange(256) / 255 - channel_mean) / channel_std).astype(np.float32), dst=x_HW)
     return x_3HW

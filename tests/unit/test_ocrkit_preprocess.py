@@ -114,15 +114,28 @@ def test_receipts_are_enlarged_and_photographs_reduced() -> None:
 def test_detector_input_has_a_size_of_the_grid(width: int, height: int) -> None:
     x_13HW, scale = detector_input(gradient(width, height), DetectorParams(), mean=HALF, std=HALF)
     assert x_13HW.shape[:2] == (1, 3)
-    assert x_13HW.shape[2] % DETECTOR_GRID_PX == x_13HW.shape[3] % DETECTOR_GRID_PX == 0
-    assert 0 <= x_13HW.shape[2] - round(height * scale) < DETECTOR_GRID_PX
-    assert 0 <= x_13HW.shape[3] - round(width * scale) < DETECTOR_GRID_PX
+    network = np.array(x_13HW.shape[:1:-1])
+    assert not (network % DETECTOR_GRID_PX).any()
+    filled_up = network - scale * (width, height)
+    assert (filled_up > -1e-6).all()
+    assert (filled_up < DETECTOR_GRID_PX).all()
+
+
+@given(st.integers(300, 900), st.integers(300, 900))
+def test_pages_at_the_limit_of_the_area_share_few_sizes(width: int, height: int) -> None:
+    params = DetectorParams(target_short_side=2048, max_side=4096, max_pixels=800_000)
+    x_13HW, scale = detector_input(gradient(width, height), params, mean=HALF, std=HALF)
+    high, wide = x_13HW.shape[2:]
+    assert high == round(800_000 / wide / DETECTOR_GRID_PX) * DETECTOR_GRID_PX
+    np.testing.assert_allclose(scale, [wide / width, high / height])
+    planned = detector_scale(width, height, params)
+    assert (np.abs(np.log(scale / planned)) <= np.log(1.12) + 1e-2).all()
 
 
 def test_detector_input_keeps_the_channel_order_and_the_constants() -> None:
     page = np.full((736, 736, 3), (0, 51, 255), np.uint8)
     x_13HW, scale = detector_input(page, DetectorParams(), mean=(0.0, 0.5, 0.5), std=(1.0, 0.5, 0.25))
-    assert scale == 1
+    np.testing.assert_array_equal(scale, 1)
     np.testing.assert_allclose(x_13HW[0, :, 5, 5], [0, -0.6, 2], atol=1e-5)
 
 

@@ -28,10 +28,10 @@ tighter ones read receipts better: held-out end-to-end 0.896 and 0.886."""
 
 @dataclass(frozen=True, eq=False)
 class ProbedPage:
-    """The detector's map of one page (uint8 (H, W), 255 is certain), network pixels per page pixel, and the truth."""
+    """The detector's map of one page (uint8 (H, W), 255 is certain), network pixels per page pixel across and down, and the truth."""
 
     prob: NDArray[np.uint8]
-    scale: float
+    scale: NDArray[np.float64]
     truth: tuple[TextBox, ...]
 
     def prob_map(self) -> NDArray[np.float32]:

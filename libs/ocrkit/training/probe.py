@@ -15,7 +15,7 @@ from libs.ocrkit.training.detector_params import ProbedPage
 __all__ = ["page_input", "probe_pages"]
 
 
-def page_input(page: LabelledPage, params: DetectorParams, spec: GraphSpec) -> tuple[NDArray[np.float32], float]:
+def page_input(page: LabelledPage, params: DetectorParams, spec: GraphSpec) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """A page as the network takes it, and its scale; see ``detector_input``."""
     return detector_input(decode_image(page.image.read_bytes()), params, mean=spec.mean, std=spec.std)
 

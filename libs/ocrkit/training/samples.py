@@ -46,7 +46,7 @@ class DetectedLines:
 class _Mapped:
     page: LabelledPage
     prob: NDArray[np.float32]
-    scale: float
+    scale: NDArray[np.float64]
     width_px: int
     height_px: int
 
