@@ -48,3 +48,13 @@ def test_the_folder_is_the_one_for_caches(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     KeptGraphs().keep("a", b"compiled")
     assert (tmp_path / "inkwright" / "compiled" / "a").is_file()
+
+
+def test_a_user_without_a_home_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    kept = KeptGraphs()
+    kept.keep("a", b"compiled")
+    assert kept.find("a") is None
+    assert not list(tmp_path.iterdir())

@@ -28,11 +28,13 @@ class KeptGraphs:
     """
 
     def __init__(self, folder: Path | None = None, *, max_bytes: int = _MAX_BYTES) -> None:
-        self._folder = folder or Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "inkwright" / "compiled"
+        self._folder = folder or _own_folder()
         self._max_bytes = max_bytes
 
     def find(self, key: str) -> bytes | None:
         """What is kept under a key."""
+        if self._folder is None:
+            return None
         path = self._folder / key
         try:
             data = path.read_bytes()
@@ -48,22 +50,32 @@ class KeptGraphs:
 
     def keep(self, key: str, content: bytes) -> None:
         """Keep something under a key, which is also the name of a file; what was there is replaced."""
+        if self._folder is None:
+            return
         part = self._folder / f".{key}.{os.getpid()}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             part.write_bytes(hashlib.sha256(content).digest() + content)
             # Complete or not there at all, for every process that looks.
             part.replace(self._folder / key)
-            self._make_room()
+            self._make_room(self._folder)
         except OSError as error:
             log.info("compiled_graph_not_kept", extra={"folder": str(self._folder), "cause": str(error)})
 
-    def _make_room(self) -> None:
+    def _make_room(self, folder: Path) -> None:
         """Remove the oldest, parts of files that a killed process left among them."""
         total = 0
-        with os.scandir(self._folder) as entries:
+        with os.scandir(folder) as entries:
             files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in entries), reverse=True)
         for _, size, path in files:
             total += size
             if total > self._max_bytes:
                 Path(path).unlink(missing_ok=True)
+
+
+def _own_folder() -> Path | None:
+    """The user's; None for a user without a home, as in some containers."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not caches.is_absolute():
+        caches = Path(os.path.expanduser("~/.cache"))
+    return caches / "inkwright" / "compiled" if caches.is_absolute() else None
