@@ -30,9 +30,8 @@ from libs.ocrkit.preprocess import (
     warp_line,
 )
 
-_LINES_PER_BATCH = ((160, 4), (480, 2))
-"""Lines up to a width are read so many at a time, wider ones alone: a call costs two milliseconds whatever is in it, half of what a line of
-100 px does, and a batch is as wide as its widest line."""
+_LINES_PER_BATCH, _FULL_BATCH_WIDTH_PX = 4, 256
+"""Lines up to this width are read four at a time, a third faster than alone; wider ones alone, which is as fast."""
 
 _USUAL_PAGE_PIXELS, _USUAL_PAGE_ASPECT, _USUAL_WIDTH_PX = 1_000_000, 1.414, 960
 """What an engine is prepared for: a page of the proportions of A4, lines up to twenty heights long."""
@@ -277,7 +276,7 @@ def plan_batches(widths_px: Sequence[int]) -> list[tuple[int, list[int]]]:
 
 
 def _num_lines(width_px: int) -> int:
-    return next((num for up_to_px, num in _LINES_PER_BATCH if width_px <= up_to_px), 1)
+    return _LINES_PER_BATCH if width_px <= _FULL_BATCH_WIDTH_PX else 1
 
 
 def _batch_width(width_px: int) -> int:

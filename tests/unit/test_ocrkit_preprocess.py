@@ -170,7 +170,7 @@ def test_every_line_is_in_exactly_one_batch_that_is_wide_enough(widths: list[int
         widest = max(widths[index] for index in indices)
         assert below < widest <= width_px
         assert all(2 * widths[index] > widest for index in indices)
-        assert len(indices) <= (4 if width_px <= 160 else 2 if width_px <= 480 else 1)
+        assert len(indices) == 1 or (len(indices) <= 4 and width_px <= 256)
 
 
 def test_a_model_for_longer_lines_gets_its_batches() -> None:
