@@ -186,7 +186,7 @@ def test_equal_seeds_give_equal_weights(spec: RecognizerTrainingSpec, tmp_path: 
 @pytest.mark.parametrize("mode", ["deep", "full"])
 def test_more_of_the_network_can_be_trained(spec: RecognizerTrainingSpec, mode: Literal["deep", "full"]) -> None:
     said: list[str] = []
-    short = replace(spec, mode=mode, epochs=2, num_copies=0, detector_boxes=False, replay=False)
+    short = replace(spec, mode=mode, epochs=6, num_copies=0, detector_boxes=False, replay=False)
     result = train_recognizer(short, lambda event: said.append(event.message))
     assert result.validation.loss < result.base_validation.loss
     assert 0 < result.parity <= PARITY_BOUND
