@@ -33,8 +33,9 @@ LINE_WIDTHS_PX = (64, 96, 128, 160, 192, 256, 320, 384, 480, 608, 768, 960, 1216
 twentieth of a second, so shapes must be few."""
 
 _MOST_SQUEEZED, _MOST_STRETCHED = 1.15, 1.35
-"""By how much a line may be narrower or wider than on the page to have one of these widths. On receipts that were not trained on, a tenth
-of the misread characters came from the blank at the ends of lines that were not stretched; squeezed by a fifth, they are read worse."""
+"""By how much a line may be narrower or wider than on the page to have one of these widths. On receipts that were not trained on, a
+twentieth of the misread characters came from the blank at the ends of lines that were not stretched; squeezed by a fifth, they are read
+worse."""
 
 VERTICAL_RATIO = 1.5
 """Text at least this much higher than wide is read as written from top to bottom, turned by 90 degrees (as PP-OCR does it)."""
