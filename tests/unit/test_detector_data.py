@@ -16,6 +16,7 @@ from libs.ocrkit.manifest import GraphSpec
 from libs.ocrkit.postprocess.db import boxes_from_prob_map
 from libs.ocrkit.training.crops import CropStream
 from libs.ocrkit.training.data import LabelledPage
+from libs.ocrkit.training.detector_params import ProbedPage, choose_params
 from libs.ocrkit.training.input_plan import LEAST_PIXELS, MOST_PIXELS, SMALL_TEXT_PX, plan_input
 from libs.ocrkit.training.losses import text_map_loss
 from libs.ocrkit.training.text_maps import CropConfig, TextMap, crop_page, text_map
@@ -51,6 +52,18 @@ def test_boxes_of_a_perfect_map_are_the_labelled_ones(quad: Quad) -> None:
     (found,) = boxes_from_prob_map(target.text, PARAMS)
     np.testing.assert_allclose(found.quad, quad, atol=2.2)
     assert target.counted.min() == 1.0
+
+
+@pytest.mark.parametrize(("drawn_with", "chosen"), [(0.8, 0.8), (1.0, 0.8), (1.2, 0.8), (1.9, 1.2)])
+def test_of_settings_that_fit_about_as_well_the_tightest_is_chosen(drawn_with: float, chosen: float) -> None:
+    """A long line of 12 px: boxes drawn with a growth of 1.2 overlap one of 0.8 by 0.8, those of 1.9 one of 1.0 by less than the 0.7 asked."""
+    prob = np.zeros((96, 640), np.uint8)
+    prob[40:52, 40:600] = 255
+    spread = drawn_with * 560 * 12 / (2 * (560 + 12))
+    truth = TextBox(quad_from_box(40 - spread, 40 - spread, 600 + spread, 52 + spread), "a")
+    found = choose_params([ProbedPage(prob, np.ones(2), (truth,))], replace(PARAMS, unclip_ratio=4.0))
+    assert found.params.unclip_ratio == chosen
+    assert found.closeness == 1.0
 
 
 def test_neighbouring_lines_do_not_touch_in_the_map() -> None:

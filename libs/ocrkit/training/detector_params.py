@@ -21,6 +21,10 @@ _THRESHOLDS = (0.2, 0.3, 0.4)
 _BOX_THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7)
 _UNCLIP_RATIOS = (0.8, 1.0, 1.2, 1.4, 1.6, 1.8)
 _MIN_GAIN = 0.005
+_NEARLY = 0.005
+"""Among settings whose closeness differs by less the tightest boxes are taken. Receipts: a growth of 0.8 and of 1.0 come out equal, and held
+out the former read better by 0.007 to 0.013 end to end, in eight pairs of eight."""
+
 _IOU, _CLOSE_IOU = 0.5, 0.7
 """Boxes count from the first on; settings are chosen by the mean h-mean of both. By the first alone many come out equal, and of those the
 tighter ones read receipts better: held-out end-to-end 0.896 and 0.886."""
@@ -56,19 +60,23 @@ class ChosenParams:
 
 
 def choose_params(pages: Sequence[ProbedPage], base: DetectorParams) -> ChosenParams:
-    """The best of a small grid around what the detector was made for; the base's own where the gain is under half a point."""
+    """The best of a small grid around what the detector was made for, the tightest of those that are nearly as good.
+
+    The base's own settings stay where the gain is under half a point.
+    """
     found_base = _hmeans(pages, _regions(pages, base), [base])[base]
-    best, found_best = base, found_base
+    tried: dict[DetectorParams, tuple[float, float]] = {}
     for threshold in _THRESHOLDS:
         # Growth is the cheap part: what is grown is looked for once.
         loosest = replace(base, threshold=threshold, box_threshold=min(_BOX_THRESHOLDS))
         regions = _regions(pages, loosest)
         for unclip_ratio in _UNCLIP_RATIOS:
             grid = [replace(loosest, unclip_ratio=unclip_ratio, box_threshold=box_threshold) for box_threshold in _BOX_THRESHOLDS]
-            for params, found in _hmeans(pages, regions, grid).items():
-                if sum(found) > sum(found_best):
-                    best, found_best = params, found
-    if sum(found_best) < sum(found_base) + 2 * _MIN_GAIN:
+            tried.update(_hmeans(pages, regions, grid))
+    most = max(map(sum, tried.values()))
+    nearly_best = {params: found for params, found in tried.items() if sum(found) > most - 2 * _NEARLY}
+    best, found_best = min(nearly_best.items(), key=lambda entry: (entry[0].unclip_ratio, -sum(entry[1])))
+    if most < sum(found_base) + 2 * _MIN_GAIN:
         best, found_best = base, found_base
     return ChosenParams(best, found_base[0], found_best[0], sum(found_best) / 2)
 
