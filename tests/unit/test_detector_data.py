@@ -56,7 +56,7 @@ def test_boxes_of_a_perfect_map_are_the_labelled_ones(quad: Quad) -> None:
 
 @pytest.mark.parametrize(("drawn_with", "chosen"), [(0.8, 0.8), (1.0, 0.8), (1.2, 0.8), (1.9, 1.2)])
 def test_of_settings_that_fit_about_as_well_the_tightest_is_chosen(drawn_with: float, chosen: float) -> None:
-    """A long line of 12 px: boxes drawn with a growth of 1.2 overlap one of 0.8 by 0.8, those of 1.9 one of 1.0 by less than the 0.7 asked."""
+    """A growth of 0.8 still overlaps boxes drawn with one of 1.2 by 0.8; one of 1.0 overlaps those of 1.9 by less than the 0.7 asked."""
     prob = np.zeros((96, 640), np.uint8)
     prob[40:52, 40:600] = 255
     spread = drawn_with * 560 * 12 / (2 * (560 + 12))
