@@ -5,6 +5,7 @@ from functools import partial
 
 from gateway.app import Parts, build_app
 from gateway.auth import load_admin_token
+from gateway.console.letters import EventApi
 from gateway.http_door import HttpDoor
 from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
@@ -29,15 +30,16 @@ async def build_service(settings: GatewaySettings) -> Service:
     """As ``build``, from given settings; the one door is an ``HttpDoor``."""
     admin_token = settings.token.get_secret_value() if settings.token else load_admin_token(settings.home)
     table = RoutingTable(InstallationKey.load(settings.home))
+    bus = await Bus.connect(settings.nats_url, name=settings.service)
     peers = Peers(
         {
             "dataset": settings.dataset_address,
             "labeling": settings.labeling_address,
             "trainer": settings.trainer_address,
             "inference": settings.inference_address,
-        }
+        },
+        EventApi(bus),
     )
-    bus = await Bus.connect(settings.nats_url, name=settings.service)
     stopping = asyncio.Event()
     app = build_app(Parts(settings, admin_token, peers, bus, table, stopping))
     return Service(

@@ -15,6 +15,7 @@ import nats.aio.client
 from google.protobuf.empty_pb2 import Empty
 
 from gateway.app import Parts, build_app
+from gateway.console.letters import EventApi
 from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
 from gateway.transcode.call import Peers
@@ -261,8 +262,8 @@ async def serving_instance(fake: FakeInstance, address: str = "127.0.0.1:0") -> 
 
 
 @asynccontextmanager
-async def gateway_world(home: Path, **changed: Any) -> AsyncIterator[World]:
-    """The gateway's application in this process, fakes behind real gRPC, no bus."""
+async def gateway_world(home: Path, *, bus: Bus | None = None, **changed: Any) -> AsyncIterator[World]:
+    """The gateway's application in this process, fakes behind real gRPC; without a bus of the test's, one that is not connected."""
     # The generated bases are abstract to the type checker; a fake answers only what tests call.
     datasets, trainer, inference = FakeDatasets(), FakeTrainer(), FakeInference()  # type: ignore[abstract]
     async with (
@@ -276,8 +277,8 @@ async def gateway_world(home: Path, **changed: Any) -> AsyncIterator[World]:
         key = InstallationKey.load(home)
         table = RoutingTable(key)
         addresses = {"dataset": dataset_at.address, "trainer": trainer_at.address, "inference": inference_at.address}
-        peers = Peers({**addresses, "labeling": f"127.0.0.1:{free_port()}"})
-        bus = Bus(nats.aio.client.Client(), ())
+        bus = bus or Bus(nats.aio.client.Client(), ())
+        peers = Peers({**addresses, "labeling": f"127.0.0.1:{free_port()}"}, EventApi(bus))
         app = build_app(Parts(settings, ADMIN_TOKEN, peers, bus, table, asyncio.Event()))
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}

@@ -26,7 +26,7 @@ HEARTBEAT_SECONDS = 15.0
 QUEUE_LENGTH = 1000
 RETRY_MILLISECONDS = 2000
 
-_BUS_AWAY = "The bus cannot be reached; try again in a moment."
+BUS_AWAY = "The bus cannot be reached; try again in a moment."
 _EVENT_ID = re.compile(r"trainer:(\d{1,18}),inference:(\d{1,18})")
 
 
@@ -61,11 +61,11 @@ class Events:
         """
         resume = _positions(request.headers.get("last-event-id"))
         if not self._bus.is_connected:
-            raise NoReadyInstance(_BUS_AWAY)
+            raise NoReadyInstance(BUS_AWAY)
         try:
             positions = {service: await tail.position(resume.get(service)) for service, tail in self._tails.items()}
         except BUS_ERRORS as error:
-            raise NoReadyInstance(_BUS_AWAY) from error
+            raise NoReadyInstance(BUS_AWAY) from error
         if self._places == 0:
             raise QueueFull("Too many event streams are open; close one.")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

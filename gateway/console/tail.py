@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
 from libs.runtime.bus import BUS_ERRORS, Bus, event_stream
+from libs.runtime.dead_letters import is_replayed
 from libs.runtime.errors import Gone
 from libs.runtime.logs import get_logger
 from libs.runtime.subjects import fact_subject, snake_case
@@ -98,7 +99,9 @@ class FactTail:
             while self._bus.client.stats["reconnects"] == reconnects:
                 with suppress(nats.errors.TimeoutError):
                     for message in await subscription.fetch(BATCH, timeout=WAIT_SECONDS):
-                        yield self._passed(message)
+                        # What is replayed for one consumer is no news.
+                        if not is_replayed(message):
+                            yield self._passed(message)
         finally:
             with suppress(*BUS_ERRORS):
                 await subscription.unsubscribe()

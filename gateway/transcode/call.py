@@ -12,15 +12,19 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.transcode.rules import rpc_path
 from libs.runtime import grpc_client
 
+OWN_SERVICE = "gateway"
+
 
 class Peers:
-    """The four services, by name: one channel each, connected when first used.
+    """The four services, by name: one channel each, connected when first used; and the gateway's own methods.
 
     Args:
         addresses: ``host:port`` by service name.
+        own: has an ``async def`` for each method of the gateway's services, from request to reply.
     """
 
-    def __init__(self, addresses: Mapping[str, str]) -> None:
+    def __init__(self, addresses: Mapping[str, str], own: object) -> None:
+        self._own = own
         self._channels = {service: grpc_client.connect(address) for service, address in addresses.items()}
         self._methods: dict[str, Any] = {}
 
@@ -30,7 +34,11 @@ class Peers:
         Raises:
             Fault: what the service raised; ``NoReadyInstance`` when it cannot be reached, ``Expired`` after the deadline.
         """
-        reply: Message = await grpc_client.call(self._callable(method), request, deadline_seconds=deadline_seconds)
+        reply: Message
+        if _service(method) == OWN_SERVICE:
+            reply = await getattr(self._own, method.name)(request)
+        else:
+            reply = await grpc_client.call(self._callable(method), request, deadline_seconds=deadline_seconds)
         return reply
 
     def stream(self, method: MethodDescriptor, request: Message) -> AsyncIterator[Any]:
@@ -67,7 +75,7 @@ class Peers:
         path = rpc_path(method)
         made = self._methods.get(path)
         if made is None:
-            channel = self._channels[method.containing_service.file.package.split(".")[1]]
+            channel = self._channels[_service(method)]
             make = {
                 (False, False): channel.unary_unary,
                 (False, True): channel.unary_stream,
@@ -79,6 +87,11 @@ class Peers:
                 response_deserializer=partial(_parse, GetMessageClass(method.output_type)),
             )
         return made
+
+
+def _service(method: MethodDescriptor) -> str:
+    name: str = method.containing_service.file.package.split(".")[1]
+    return name
 
 
 def _parse(kind: type[Message], data: bytes) -> Message:

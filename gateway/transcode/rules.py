@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.transcode.templates import PathTemplate, compile_template
 from inkwright.common.v1 import permission_pb2
 from inkwright.dataset.v1 import dataset_service_pb2
+from inkwright.gateway.v1 import event_service_pb2
 from inkwright.inference.v1 import inference_service_pb2, instance_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2
 from inkwright.trainer.v1 import trainer_service_pb2
@@ -21,6 +22,7 @@ API_FILES: tuple[FileDescriptor, ...] = (
     trainer_service_pb2.DESCRIPTOR,
     inference_service_pb2.DESCRIPTOR,
     instance_service_pb2.DESCRIPTOR,
+    event_service_pb2.DESCRIPTOR,
 )
 """Every file that declares a service of the installation."""
 

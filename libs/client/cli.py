@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from libs.client.commands import dataset, deploy, label, model, task
+from libs.client.commands import dataset, deploy, events, label, model, task
 from libs.client.commands.predict import predict
 from libs.client.commands.read import read
 
@@ -21,6 +21,7 @@ app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")
 app.add_typer(model.app, name="model")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(events.app, name="events")
 app.command()(predict)
 app.command()(read)
 

@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
+from inkwright.gateway.v1 import dead_letter_pb2, event_service_pb2
 from inkwright.inference.v1 import deployment_pb2, inference_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2
@@ -19,6 +20,7 @@ from libs.client.rest import ApiError, ResponseT, RestClient
 DATASETS = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
 LABELING = labeling_service_pb2.DESCRIPTOR.services_by_name["LabelingService"]
 TRAINER = trainer_service_pb2.DESCRIPTOR.services_by_name["TrainerService"]
+EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
 INFERENCE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"]
 
 PAGE_SIZE = 500
@@ -262,3 +264,16 @@ class Inkwright:
         """The token callers of the public API send."""
         request = inference_service_pb2.RevealTokenRequest(name=self.full_name("deployments", deployment))
         return self.rest.call(INFERENCE, "RevealToken", request, inference_service_pb2.RevealTokenResponse).token
+
+    # The bus
+
+    def list_dead_letters(self, *, durable: str = "") -> list[dead_letter_pb2.DeadLetter]:
+        """Messages that consumers gave up on, oldest first; of one consumer or of all."""
+        request = event_service_pb2.ListDeadLettersRequest(durable=durable, page_size=PAGE_SIZE)
+        answers = self._answers(EVENTS, "ListDeadLetters", request, event_service_pb2.ListDeadLettersResponse)
+        return [row for answer in answers for row in answer.dead_letters]
+
+    def replay_dead_letter(self, letter: str) -> dead_letter_pb2.DeadLetter:
+        """Hand a message back to the consumer that gave it up; ``letter`` is its number or whole name."""
+        name = letter if letter.startswith("deadLetters/") else f"deadLetters/{letter}"
+        return self.rest.call(EVENTS, "ReplayDeadLetter", event_service_pb2.ReplayDeadLetterRequest(name=name), dead_letter_pb2.DeadLetter)

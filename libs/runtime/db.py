@@ -1,6 +1,7 @@
 """The database of a service: engine, and units of work that roll back unless told to commit."""
 
 import asyncio
+import hashlib
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -11,20 +12,28 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, MetaData, event, insert, make_url, text
+from sqlalchemy import Connection, MetaData, event, func, insert, make_url, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime import call_context
+from libs.runtime.errors import Conflict
 from libs.runtime.subjects import fact_subject
 from libs.runtime.tables import OUTBOX
 from libs.runtime.times import utc_now
 
 BUSY_TIMEOUT_SECONDS = 30.0
+LOCK_TIMEOUT_SECONDS = 10.0
+STATEMENT_TIMEOUT_SECONDS = 60.0
+CONNECT_TIMEOUT_SECONDS = 5
 MAX_MESSAGE_BYTES = 900 * 1024
 """The bus takes 1 MiB with headers."""
 
 READ_ONLY_OPTIONS = {"inkwright_read_only": True, "postgresql_readonly": True}
+_LOST_RACES = {"23505", "40001", "40P01", "55P03"}
+"""What PostgreSQL calls a key that is taken, a transaction that cannot be put in order, a deadlock, a lock that was waited for in vain."""
+
 _JOB_SUBJECT = re.compile(r"jobs(\.[A-Za-z0-9_-]+)+")
 
 W = TypeVar("W", bound="UnitOfWork")
@@ -44,7 +53,8 @@ class Database:
 
     Args:
         url: any async SQLAlchemy URL. For SQLite the folder is made, and every connection runs with WAL, synchronous FULL,
-            foreign keys and a busy timeout.
+            foreign keys and a busy timeout. For PostgreSQL (``postgresql+psycopg://``) a statement ends after 60 s, waiting for a lock
+            after 10 s; the tables lie in the role's default schema.
         clock: gives a unit its moment.
     """
 
@@ -59,7 +69,7 @@ class Database:
         self.writer = asyncio.Lock()
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.engine = create_async_engine(url, pool_pre_ping=not self.is_sqlite)
+        self.engine = create_async_engine(url, pool_pre_ping=not self.is_sqlite, connect_args={} if self.is_sqlite else _POSTGRESQL)
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _set_up_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
@@ -84,6 +94,28 @@ class Database:
         async with self.writer if self.is_sqlite else nullcontext(), self.engine.begin() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def alone(self, purpose: str) -> AsyncIterator[None]:
+        """Wait until no other process that uses this database is in a block of this purpose.
+
+        An SQLite file has one process to begin with. On PostgreSQL a transaction without statements holds an advisory lock of the
+        schema, so a process that dies lets go at once. A block whose connection breaks goes on without its lock and hears of it at
+        its end: what it does must bear being done twice.
+
+        Raises:
+            SQLAlchemyError: the connection broke, before the block or meanwhile.
+        """
+        if self.is_sqlite:
+            yield
+            return
+        async with self.engine.connect() as connection:
+            schema = (await connection.execute(select(func.current_schema()))).scalar_one()
+            key = int.from_bytes(hashlib.sha256(f"{schema}/{purpose}".encode()).digest()[:8], "big", signed=True)
+            for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+                await connection.execute(text(f"SET LOCAL {setting} = 0"))
+            await connection.execute(select(func.pg_advisory_xact_lock(key)))
+            yield
+
     async def ping(self) -> None:
         """Ask the database anything.
 
@@ -102,7 +134,8 @@ class UnitOfWork:
     """One transaction. Leaving the block without ``commit`` rolls back.
 
     A service subclasses it once, sets ``service`` and ``metadata`` and adds its repositories, which use ``session``.
-    Units of one task must not nest. A read-only unit does not wait for writers and cannot commit.
+    Units of one task must not nest. A read-only unit does not wait for writers and cannot commit. On PostgreSQL writers run side by side:
+    a row that is read to be changed is read with a lock, and the loser of a race that locks do not order gets a ``Conflict``.
     """
 
     service: ClassVar[str]
@@ -134,6 +167,8 @@ class UnitOfWork:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._close()
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _LOST_RACES:
+            raise Conflict("Something else changed the same thing at the same moment; nothing was done, try again.") from error
 
     def tell(self, fact: Message, *, resource: str, id: str) -> None:
         """Publish ``fact`` if and when this unit commits.
@@ -202,6 +237,12 @@ class UnitOfWork:
             if self._holds_writer:
                 self._holds_writer = False
                 self._database.writer.release()
+
+
+_POSTGRESQL = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_SECONDS:.0f}s -c statement_timeout={STATEMENT_TIMEOUT_SECONDS:.0f}s",
+}
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -1,4 +1,4 @@
-"""What every consumer does with a delivered message: keep it, delay it, bury it."""
+"""What every consumer does with a delivered message: keep it, delay it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager
 
 from nats.aio.msg import Msg
 
-from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, Bus
+from libs.runtime.bus import BUS_ERRORS
 from libs.runtime.logs import get_logger
-from libs.runtime.subjects import DEAD_PREFIX
 
 log = get_logger()
 
@@ -39,18 +38,3 @@ async def heartbeat(message: Msg, interval_seconds: float) -> AsyncIterator[None
     finally:
         beating.cancel()
         await asyncio.wait([beating])
-
-
-async def bury(bus: Bus, message: Msg, durable: str, error: str) -> None:
-    """Publish the message with its error to ``inkwright.dead.<durable>``, then end it for this consumer.
-
-    Raises:
-        nats.errors.Error: the dead letter was not stored; the message stays and is delivered again.
-    """
-    original = message.headers or {}
-    headers = {**original, "Inkwright-Subject": message.subject, "Inkwright-Error": " ".join(error.split())[:1000]}
-    position = message.metadata.sequence.stream
-    # The id is new: the dead letters' stream sees the original id again when two durables bury one fact.
-    message_id = f"dead-{durable}-{original.get(MESSAGE_ID_HEADER) or position}"
-    await bus.publish(f"{DEAD_PREFIX}.{durable}", message.data, message_id=message_id, headers=headers)
-    await message.term()

@@ -13,9 +13,10 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
 from libs.runtime import call_context, inbox, logs
-from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, Bus, event_stream
+from libs.runtime.bus import BUS_ERRORS, Bus, event_stream
 from libs.runtime.db import UnitOfWork, WorkFactory
-from libs.runtime.delivery import bury, growing_delay, heartbeat
+from libs.runtime.dead_letters import Cause, bury, is_for, message_id
+from libs.runtime.delivery import growing_delay, heartbeat
 from libs.runtime.errors import InvalidInput, NotFound, WrongState
 from libs.runtime.inbox import AlreadyHeard
 from libs.runtime.subjects import fact_subject
@@ -26,7 +27,7 @@ ACK_WAIT_SECONDS = 10.0
 """How long a fact stays with a process that died, or with a server that forgot an acknowledgement when it was killed.
 Handlers may take longer: a heartbeat keeps their fact."""
 FETCH_SECONDS = 1.0
-HOPELESS = (InvalidInput, NotFound, WrongState, DecodeError)
+HOPELESS = (InvalidInput, NotFound, WrongState)
 """Errors that another try cannot heal."""
 
 M = TypeVar("M", bound=Message)
@@ -151,17 +152,19 @@ class Consumer:
         headers = message.headers or {}
         request_id = headers.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id()
         call_context.request_id.set(request_id)
+        if not is_for(message, self._hearing.durable):
+            await message.ack()
+            return
         with logs.bind(request_id=request_id, durable=self._hearing.durable, subject=message.subject):
             async with heartbeat(message, self._ack_wait_seconds / 3):
                 error = await self._handle(message)
             await self._settle(message, error)
 
     async def _handle(self, message: Msg) -> Exception | None:
-        position = message.metadata.sequence
         heard = Heard(
             fact=self._hearing.fact(),
             durable=self._hearing.durable,
-            message_id=(message.headers or {}).get(MESSAGE_ID_HEADER) or f"{message.metadata.stream}-{position.stream}",
+            message_id=message_id(message),
             resource_id=message.subject.rpartition(".")[2],
             num_tries=message.metadata.num_delivered,
         )
@@ -178,10 +181,17 @@ class Consumer:
         tries = message.metadata.num_delivered
         if error is None:
             await message.ack()
-        elif isinstance(error, HOPELESS) or tries >= self._hearing.max_deliver:
-            log.error("fact_dead", tries=tries, exc_info=error)
-            await bury(self._bus, message, self._hearing.durable, repr(error))
+        elif (cause := self._cause(error, tries)) is not None:
+            log.error("fact_dead", cause=cause, tries=tries, exc_info=error)
+            await bury(self._bus, message, self._hearing.durable, cause, repr(error))
         else:
             delay = growing_delay(tries)
             log.warning("fact_delayed", tries=tries, seconds=delay, error=repr(error))
             await message.nak(delay=delay)
+
+    def _cause(self, error: Exception, tries: int) -> Cause | None:
+        if isinstance(error, DecodeError):
+            return Cause.UNREADABLE
+        if isinstance(error, HOPELESS):
+            return Cause.REFUSED
+        return Cause.EXHAUSTED if tries >= self._hearing.max_deliver else None

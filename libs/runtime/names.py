@@ -89,6 +89,7 @@ NODE: Final = Pattern("projects/{project}/tasks/{task}/nodes/{node}")
 ATTEMPT: Final = Pattern("projects/{project}/tasks/{task}/nodes/{node}/attempts/{attempt}")
 MODEL: Final = Pattern("projects/{project}/models/{model}")
 DEPLOYMENT: Final = Pattern("projects/{project}/deployments/{deployment}")
+DEAD_LETTER: Final = Pattern("deadLetters/{dead_letter}")
 INSTANCE: Final = Pattern("projects/{project}/deployments/{deployment}/instances/{instance}")
 
 

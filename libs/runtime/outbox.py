@@ -1,15 +1,24 @@
-"""The relay: publishes what units of work told, in order, at least once."""
+"""The relay: publishes what units of work told, in order, at least once.
 
+What was published stays for a week: the bus is not the only copy of anything. After it lost its store,
+``python -m libs.runtime.outbox replay SERVICE URL --since 2026-11-20T08:00Z`` has the service's relay publish everything told since then
+again; whoever heard it before lets it pass.
+"""
+
+import argparse
 import asyncio
 import contextlib
+import sys
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import MetaData, delete, select
+from sqlalchemy import MetaData, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.runtime import call_context
 from libs.runtime.bus import BUS_ERRORS, TYPE_HEADER, Bus
 from libs.runtime.db import Database
 from libs.runtime.logs import get_logger
+from libs.runtime.migrations import metadata_of
 from libs.runtime.tables import OUTBOX
 
 log = get_logger()
@@ -18,13 +27,16 @@ BATCH = 200
 TICK_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
+KEPT = timedelta(days=7)
+"""As long as the streams keep facts, and well below what inboxes remember."""
 
 
 class Relay:
-    """Carries rows of the outbox to the bus and deletes them once acknowledged.
+    """Carries rows of the outbox to the bus and marks them once acknowledged.
 
     A row is published with its id as ``Nats-Msg-Id``: publishing it twice (a crash after the acknowledgement) is noticed by the
-    stream, and past the stream's window by the consumers' inboxes. When the bus is away the relay tries for ever.
+    stream, and past the stream's window by the consumers' inboxes. When the bus is away the relay tries for ever. Of several processes
+    that share a database one publishes at a time, so that the order holds; each is woken by its own commits.
     """
 
     name = "relay"
@@ -56,14 +68,19 @@ class Relay:
             await self._wait(stopping)
 
     async def publish_batch(self) -> int:
-        """Publish up to 200 rows in order and delete them; those before a failure are deleted too.
+        """Publish up to 200 rows in order and mark them; those before a failure are marked too.
 
         Returns:
             How many were published.
         """
+        async with self._database.alone("relay"):
+            return await self._publish_batch()
+
+    async def _publish_batch(self) -> int:
         outbox = self._outbox
         async with self._database.reading() as connection:
-            rows = (await connection.execute(select(outbox).order_by(outbox.c.position).limit(BATCH))).all()
+            waiting = select(outbox).where(outbox.c.published_time.is_(None)).order_by(outbox.c.position).limit(BATCH)
+            rows = (await connection.execute(waiting)).all()
         done: list[int] = []
         try:
             for row in rows:
@@ -72,8 +89,10 @@ class Relay:
                 done.append(row.position)
         finally:
             if done:
+                now = self._database.clock()
                 async with self._database.writing() as connection:
-                    await connection.execute(delete(outbox).where(outbox.c.position.in_(done)))
+                    await connection.execute(update(outbox).where(outbox.c.position.in_(done)).values(published_time=now))
+                    await connection.execute(delete(outbox).where(outbox.c.published_time < now - KEPT))
         return len(done)
 
     async def _wait(self, stopping: asyncio.Event) -> None:
@@ -85,3 +104,47 @@ class Relay:
                 wait.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*waits)
+
+
+async def replay(database: Database, metadata: MetaData, since: datetime) -> int:
+    """Have everything told since a moment published again, in its order; messages keep their ids.
+
+    Args:
+        since: aware.
+
+    Returns:
+        How many messages wait again. The service's relay takes them up within 2 s.
+    """
+    outbox = metadata.tables[OUTBOX]
+    async with database.writing() as connection:
+        told = update(outbox).where(outbox.c.told_time >= since, outbox.c.published_time.is_not(None))
+        return (await connection.execute(told.values(published_time=None))).rowcount
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+async def _replay(service: str, url: str, since: datetime) -> None:
+    database = Database(url)
+    try:
+        count = await replay(database, metadata_of(service), since)
+    finally:
+        await database.close()
+    sys.stdout.write(f"{count} messages of {service} told since {since.isoformat()} are published again\n")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m libs.runtime.outbox", description="The outbox of a service.")
+    again = parser.add_subparsers(dest="command", required=True).add_parser("replay", help="publish again what was told since a moment")
+    again.add_argument("service", help="dataset, labeling, trainer or inference")
+    again.add_argument("url", help="its database, as INKWRIGHT_<SERVICE>_DATABASE_URL has it")
+    again.add_argument("--since", type=_moment, required=True, help="ISO 8601; UTC where no zone is given")
+    arguments = parser.parse_args()
+    asyncio.run(_replay(arguments.service, arguments.url, arguments.since))
+
+
+if __name__ == "__main__":
+    main()

@@ -48,7 +48,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 def add_plumbing(metadata: MetaData) -> MetaData:
     """Add the outbox and the inbox to a service's metadata and return it.
 
-    ``outbox``: messages committed with the change they tell of, not yet acknowledged by the bus; published by ``position``.
+    ``outbox``: messages committed with the change they tell of, in the order of ``position``; ``published_time`` is when the bus
+    acknowledged one, and a week later it goes.
     ``inbox``: which message each durable consumer has finished.
     """
     Table(
@@ -62,6 +63,7 @@ def add_plumbing(metadata: MetaData) -> MetaData:
         Column("payload", LargeBinary, nullable=False),
         Column("request_id", String(64), nullable=False),
         Column("told_time", UtcDateTime, nullable=False),
+        Column("published_time", UtcDateTime, nullable=True, index=True),
         sqlite_autoincrement=True,
     )
     Table(

@@ -10,8 +10,9 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
-from libs.runtime.bus import MESSAGE_ID_HEADER, Bus
-from libs.runtime.delivery import bury, heartbeat
+from libs.runtime.bus import Bus
+from libs.runtime.dead_letters import Cause, bury, message_id
+from libs.runtime.delivery import heartbeat
 from libs.runtime.logs import get_logger
 
 log = get_logger()
@@ -26,7 +27,7 @@ class Job(Generic[M]):
         self.order = order
         self.num_tries = message.metadata.num_delivered
         """1 on the first delivery."""
-        self.id: str = (message.headers or {}).get(MESSAGE_ID_HEADER) or str(message.metadata.sequence.stream)
+        self.id = message_id(message)
         self._bus = bus
         self._message = message
         self._durable = durable
@@ -52,7 +53,7 @@ class Job(Generic[M]):
 
     async def dead(self, error: str) -> None:
         """Hopeless: keep it with its error among the dead letters and out of the queue."""
-        await bury(self._bus, self._message, self._durable, error)
+        await bury(self._bus, self._message, self._durable, Cause.REFUSED, error)
 
 
 class WorkQueue(Generic[M]):
@@ -94,7 +95,7 @@ class WorkQueue(Generic[M]):
             order = self._order.FromString(message.data)
         except DecodeError as error:
             log.error("job_unreadable", subject=self._subject, error=repr(error))
-            await bury(self._bus, message, self._durable, repr(error))
+            await bury(self._bus, message, self._durable, Cause.UNREADABLE, repr(error))
             return None
         return Job(self._bus, message, order, self._durable, self._lease_seconds)
 

@@ -23,7 +23,8 @@ BATCH: Final = 100
 """Images a transaction; ``ImagesIndexed`` may name 500."""
 DECODERS: Final = 2
 """Images in memory at one moment, over all syncs."""
-TICK_SECONDS: Final = 30.0
+TICK_SECONDS: Final = 2.0
+"""Another process may have been asked; this one is woken only by its own callers."""
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from inkwright.dataset.v1 import dataset_service_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import add_DatasetServiceServicer_to_server
 from libs.runtime.allowed_roots import AllowedRoots
+from libs.runtime.alone import Alone
 from libs.runtime.bus import Bus
 from libs.runtime.db import Database
 from libs.runtime.grpc_server import GrpcServer
@@ -42,7 +43,7 @@ async def build_with(settings: DatasetSettings) -> Service:
     return Service(
         "dataset",
         doors=[server],
-        workers=[Worker("indexer", indexer.run)],
+        workers=[Alone(Worker("indexer", indexer.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
         closers=[database.close, bus.close],

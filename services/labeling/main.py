@@ -2,6 +2,7 @@
 
 from inkwright.labeling.v1 import labeling_service_pb2
 from inkwright.labeling.v1.labeling_service_pb2_grpc import add_LabelingServiceServicer_to_server
+from libs.runtime.alone import Alone
 from libs.runtime.bus import Bus
 from libs.runtime.db import Database
 from libs.runtime.grpc_server import GrpcServer
@@ -41,7 +42,7 @@ async def build_with(settings: LabelingSettings) -> Service:
     return Service(
         "labeling",
         doors=[server],
-        workers=[Worker("prelabel-runner", runner.run)],
+        workers=[Alone(Worker("prelabel-runner", runner.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work, peers)),
         closers=[peers.close, database.close, bus.close],

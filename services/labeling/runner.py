@@ -22,7 +22,8 @@ MAX_TRIES: Final = 3
 """After the connection was lost this often over one image, the image is the suspect."""
 OPENING_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.2
-TICK_SECONDS: Final = 30.0
+TICK_SECONDS: Final = 2.0
+"""Another process may have been asked; this one is woken only by its own callers."""
 
 
 class PrelabelRunner:

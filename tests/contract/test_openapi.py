@@ -52,4 +52,4 @@ async def test_every_reference_leads_somewhere_and_every_operation_names_its_rig
     assert names <= document["components"]["schemas"].keys()
     for path, item in document["paths"].items():
         for operation in item.values():
-            assert path.startswith("/api/") or operation["x-inkwright-permission"] in ("VIEW", "LABEL", "TRAIN", "DEPLOY")
+            assert path.startswith("/api/") or operation["x-inkwright-permission"] in ("VIEW", "LABEL", "TRAIN", "DEPLOY", "ADMINISTER")

@@ -11,15 +11,20 @@ from sqlalchemy import Column, MetaData, String, Table, insert, select, text
 from sqlalchemy.exc import OperationalError, StatementError
 
 from libs.runtime import inbox
+from libs.runtime.alone import Alone
 from libs.runtime.db import Database
+from libs.runtime.errors import Conflict
 from libs.runtime.inbox import AlreadyHeard
+from libs.runtime.service import Worker
 from libs.runtime.tables import INBOX, OUTBOX, UtcDateTime
+from libs.runtime.testing import assert_eventually
+from tests.integration.conftest import Databases
 from tests.integration.plumbing import METADATA, NoteRow, NoteWork, open_database
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await open_database(f"sqlite+aiosqlite:///{tmp_path}/db/notes.sqlite")
+async def database(databases: Databases) -> AsyncIterator[Database]:
+    database = await open_database(databases.url())
     yield database
     await database.close()
 
@@ -31,9 +36,12 @@ async def texts(database: Database) -> set[str]:
 
 async def test_connections_have_the_settings_that_keep_data(database: Database) -> None:
     await database.ping()
+    settings = {"PRAGMA journal_mode": "wal", "PRAGMA synchronous": 2, "PRAGMA foreign_keys": 1}
+    if not database.is_sqlite:
+        settings = {"SHOW lock_timeout": "10s", "SHOW statement_timeout": "1min", "SHOW timezone": "UTC"}
     async with database.reading() as connection:
-        found = [(await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
-    assert found == ["wal", 2, 1]
+        found = {query: (await connection.execute(text(query))).scalar() for query in settings}
+    assert found == settings
 
 
 async def test_a_unit_without_commit_leaves_nothing(database: Database) -> None:
@@ -79,30 +87,66 @@ async def test_a_read_only_unit_cannot_commit_and_waits_for_no_writer(database: 
                 await reader.commit()
 
 
-async def test_fifty_writers_that_read_first_all_succeed(database: Database) -> None:
-    async def append(number: int) -> None:
-        async with database.work(NoteWork)() as w:
-            count = len((await w.session.exec(sqlmodel.select(NoteRow))).all())
-            w.session.add(NoteRow(id=str(count), text=f"{number}"))
-            await w.commit()
+async def append(database: Database, text: str) -> int:
+    """Add a note whose id is the number of notes there are; gives how often somebody else was faster."""
+    num_lost = 0
+    while True:
+        try:
+            async with database.work(NoteWork)() as w:
+                count = len((await w.session.exec(sqlmodel.select(NoteRow))).all())
+                w.session.add(NoteRow(id=str(count), text=text))
+                await w.commit()
+        except Conflict:
+            num_lost += 1
+        else:
+            return num_lost
 
-    await asyncio.gather(*(append(number) for number in range(50)))
-    assert len(await texts(database)) == 50
+
+async def test_of_writers_that_read_first_none_is_lost(database: Database) -> None:
+    """SQLite lets one write at a time; on PostgreSQL they run side by side and the loser of a race is told."""
+    lost = await asyncio.gather(*(append(database, f"{number}") for number in range(30)))
+    assert await texts(database) == {f"{number}" for number in range(30)}
+    assert (sum(lost) == 0) == database.is_sqlite
 
 
 async def test_two_processes_worth_of_engines_do_not_lose_updates(database: Database) -> None:
     other = Database(database.url)
-
-    async def append(engine: Database, number: int) -> None:
-        async with engine.work(NoteWork)() as w:
-            count = len((await w.session.exec(sqlmodel.select(NoteRow))).all())
-            w.session.add(NoteRow(id=str(count), text=f"{number}"))
-            await w.commit()
-
-    await asyncio.gather(*(append(engine, number) for number in range(10) for engine in (database, other)))
+    await asyncio.gather(*(append(engine, f"{number}") for number in range(10) for engine in (database, other)))
     await other.close()
     async with database.work(NoteWork)(read_only=True) as w:
         assert len((await w.session.exec(sqlmodel.select(NoteRow))).all()) == 20
+
+
+async def test_one_process_at_a_time_is_alone(shared_databases: Databases) -> None:
+    # A second engine is what a second process has; another service's schema is none of their business.
+    first, second, stranger = (Database(shared_databases.url(service)) for service in ("dataset", "dataset", "labeling"))
+    inside: list[str] = []
+
+    async def enter(database: Database, name: str, leave: asyncio.Event) -> None:
+        async with database.alone("relay"):
+            inside.append(name)
+            await leave.wait()
+
+    async def enter_and_lose(database: Database, name: str, leave: asyncio.Event) -> None:
+        with pytest.raises(OperationalError):
+            await enter(database, name, leave)
+
+    leave = [asyncio.Event() for _ in range(3)]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(enter_and_lose(first, "first", leave[0]))
+        await assert_eventually(lambda: inside == ["first"])
+        group.create_task(enter(second, "second", leave[1]))
+        group.create_task(enter_and_lose(stranger, "stranger", leave[2]))
+        await assert_eventually(lambda: inside == ["first", "stranger"])
+        # The server ends the connection of the first, as it does when its process dies.
+        query = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        assert shared_databases.postgres is not None
+        shared_databases.postgres.sql(shared_databases.name, "-c", query)
+        await assert_eventually(lambda: "second" in inside)
+        for event in leave:
+            event.set()
+    for database in (first, second, stranger):
+        await database.close()
 
 
 async def test_a_cancelled_unit_gives_the_writer_back(database: Database) -> None:
@@ -194,3 +238,33 @@ async def test_a_database_that_is_away_fails_its_ping(tmp_path: Path) -> None:
     for thread in threading.enumerate():
         if "_connection_worker_thread" in thread.name:
             await asyncio.to_thread(thread.join, 5)
+
+
+async def test_a_loop_of_replicas_goes_on_in_one_and_then_in_another(shared_databases: Databases) -> None:
+    replicas = [Database(shared_databases.url()) for _ in range(3)]
+    running: list[int] = []
+
+    def loop(number: int) -> Alone:
+        async def run(stopping: asyncio.Event) -> None:
+            running.append(number)
+            await stopping.wait()
+            running.remove(number)
+
+        return Alone(Worker("indexer", run), replicas[number])
+
+    stops = [asyncio.Event() for _ in replicas]
+    tasks = [asyncio.create_task(loop(number).run(stops[number])) for number in range(3)]
+    await assert_eventually(lambda: len(running) == 1)
+    (first,) = running
+    # One that only waits ends when it is told to, as does the one at work; then the last takes over.
+    idle, last = (number for number in range(3) if number != first)
+    stops[idle].set()
+    await asyncio.wait_for(tasks[idle], 5)
+    assert running == [first]
+    stops[first].set()
+    await asyncio.wait_for(tasks[first], 5)
+    await assert_eventually(lambda: running == [last])
+    stops[last].set()
+    await asyncio.wait_for(tasks[last], 5)
+    for replica in replicas:
+        await replica.close()

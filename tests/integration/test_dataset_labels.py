@@ -1,15 +1,19 @@
 """Image bytes and label files through the dataset service."""
 
 import hashlib
-import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
 from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2
+from libs.runtime.db import Database
 from libs.runtime.errors import Conflict, InvalidInput, WrongState
+from services.dataset.settings import DatasetSettings
+from services.dataset.store import METADATA
+from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, dataset_world
 
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def shared(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases) -> AsyncIterator[World]:
     async with dataset_world(tmp_path_factory.mktemp("world")) as running:
         yield running
 
@@ -33,10 +37,14 @@ async def only_image(world: World) -> dataset_pb2.Image:
     return image
 
 
-def replaced_files(world: World) -> list[bytes]:
-    with sqlite3.connect(f"file:{world.home}/db/dataset.sqlite?mode=ro", uri=True) as database:
-        query = "SELECT data FROM replaced_labels WHERE dataset = ? ORDER BY replace_time"
-        return [data for (data,) in database.execute(query, [world.name])]
+async def replaced_files(world: World) -> list[bytes]:
+    database = Database(DatasetSettings(home=world.home).database_url)
+    replaced = METADATA.tables["replaced_labels"]
+    query = select(replaced.c.data).where(replaced.c.dataset == world.name).order_by(replaced.c.replace_time)
+    async with database.reading() as connection:
+        found = list((await connection.execute(query)).scalars())
+    await database.close()
+    return found
 
 
 def add_box(labels: dataset_pb2.ImageLabels, box_id: str, text: str, *corners: tuple[float, float]) -> None:
@@ -97,7 +105,7 @@ async def test_a_new_label_file_is_written_beside_the_image(world: World) -> Non
     content = (world.folder / "p" / "a.xml").read_bytes()
     assert await world.write_labels(labels) == written
     assert (world.folder / "p" / "a.xml").read_bytes() == content
-    assert replaced_files(world) == []
+    assert await replaced_files(world) == []
 
 
 async def test_an_existing_file_is_replaced_with_its_unknown_elements_and_kept(world: World) -> None:
@@ -110,7 +118,7 @@ async def test_an_existing_file_is_replaced_with_its_unknown_elements_and_kept(w
     written = await world.write_labels(labels)
     assert (written.boxes[0].text, written.file_etag != labels.file_etag) == ("goodbye", True)
     assert "<weather>rain</weather>" in xml.read_text()
-    assert replaced_files(world) == [old]
+    assert await replaced_files(world) == [old]
 
 
 async def test_a_file_somebody_else_changed_is_not_replaced(world: World) -> None:
@@ -136,7 +144,7 @@ async def test_a_file_that_is_no_xml_is_replaced_and_kept(world: World) -> None:
     labels = await world.labels(image)
     written = await world.write_labels(dataset_pb2.ImageLabels(name=labels.name, file_etag=labels.file_etag))
     assert (list(written.boxes), list(written.findings)) == ([], [])
-    assert replaced_files(world) == [b"no xml"]
+    assert await replaced_files(world) == [b"no xml"]
 
 
 async def test_what_cannot_be_written_is_refused(world: World) -> None:

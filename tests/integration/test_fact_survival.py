@@ -21,6 +21,7 @@ from services.dataset.store import DatasetWork
 from services.dataset.stores import Stores
 from services.labeling.main import build_with as build_labeling
 from services.labeling.settings import LabelingSettings
+from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image
 from tests.integration.running import running
 from tests.integration.world import NOBODY, World
@@ -38,7 +39,7 @@ async def dataset_process(environment: dict[str, str]) -> AsyncIterator[Child]:
         await child.terminate(0)
 
 
-async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path) -> None:
+async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path, databases: Databases) -> None:
     roots, home, address = tmp_path / "roots", tmp_path / "home", f"127.0.0.1:{free_port()}"
     for number in range(5):
         write_image(roots / "cards" / f"{number}.png")
@@ -67,7 +68,7 @@ async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path) -> N
             assert (await world.get(dataset.name)).sync_number == 1
 
 
-async def test_a_sync_that_was_wanted_is_done_by_the_next_process(tmp_path: Path) -> None:
+async def test_a_sync_that_was_wanted_is_done_by_the_next_process(tmp_path: Path, databases: Databases) -> None:
     write_image(tmp_path / "cards" / "a.png")
     async with nats_server(tmp_path) as nats:
         settings = DatasetSettings(home=tmp_path / "home", nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(tmp_path))

@@ -14,6 +14,7 @@ from libs.runtime.testing import assert_eventually
 from services.inference.domain import ModelRetired
 from services.inference.main import build_from
 from services.inference.quota import QuotaExceeded, ResourceTypeUnknown
+from tests.integration.conftest import Databases
 from tests.integration.inference_stage import PROJECT, Client, State, client, made_up_bundle, name_of, stage
 from tests.integration.running import running
 
@@ -42,7 +43,7 @@ async def _holds(check: object) -> bool:
     return True
 
 
-async def test_refusals_name_what_is_wrong(tmp_path: Path) -> None:
+async def test_refusals_name_what_is_wrong(tmp_path: Path, databases: Databases) -> None:
     async with world(tmp_path, inference_memory_mb=5000) as (inference, model):
         with pytest.raises(NotFound, match="paper"):
             await inference.create("cards", model=f"{PROJECT}/models/unknown")
@@ -71,7 +72,7 @@ async def test_refusals_name_what_is_wrong(tmp_path: Path) -> None:
         assert await inference.ids() == []
 
 
-async def test_quota_counts_what_the_others_were_promised(tmp_path: Path) -> None:
+async def test_quota_counts_what_the_others_were_promised(tmp_path: Path, databases: Databases) -> None:
     async with world(tmp_path, inference_memory_mb=5000) as (inference, model):
         await inference.create("first", model=model, quota=deployment_pb2.Quota(memory_mb=2000), num_instances=2)
         with pytest.raises(QuotaExceeded, match="but 1000 are free"):
@@ -90,7 +91,7 @@ async def test_quota_counts_what_the_others_were_promised(tmp_path: Path) -> Non
         assert len((await call(inference.stub.ListResourceTypes, request)).resource_types) == 2
 
 
-async def test_repeated_create_gives_the_first_answer(tmp_path: Path) -> None:
+async def test_repeated_create_gives_the_first_answer(tmp_path: Path, databases: Databases) -> None:
     async with world(tmp_path) as (inference, model):
         first = await inference.create("cards", model=model, request_id="r-1")
         again = await inference.create("other", model=model, request_id="r-1")
@@ -116,7 +117,7 @@ async def test_repeated_create_gives_the_first_answer(tmp_path: Path) -> None:
         assert await inference.token("cards") != token
 
 
-async def test_list_is_paged_newest_first(tmp_path: Path) -> None:
+async def test_list_is_paged_newest_first(tmp_path: Path, databases: Databases) -> None:
     async with world(tmp_path) as (inference, model):
         for number in range(5):
             await inference.create(f"d{number}", model=model)

@@ -14,6 +14,7 @@ from libs.runtime.errors import Conflict, InvalidInput, NotFound, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
 from services.labeling.boxes import BoxInvalid, BoxNotFound
+from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, labeling_world
 
@@ -23,7 +24,7 @@ State = page_pb2.Page
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def shared(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases) -> AsyncIterator[World]:
     async with labeling_world(tmp_path_factory.mktemp("world")) as running:
         yield running
 

@@ -20,6 +20,7 @@ from libs.runtime.grpc_client import call
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.names import InvalidName
 from libs.runtime.testing import assert_eventually
+from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, dataset_world, with_labeling
 
@@ -81,7 +82,7 @@ class Inference(InferenceServiceServicer):
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def shared(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases) -> AsyncIterator[World]:
     async with dataset_world(tmp_path_factory.mktemp("world")) as world:
         yield world
 

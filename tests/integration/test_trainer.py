@@ -12,13 +12,14 @@ from libs.runtime.errors import AlreadyExists, Fault, InvalidInput, NotFound, Wr
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
 from services.trainer.main import build_with
+from tests.integration.conftest import Databases
 from tests.integration.running import running
 from tests.integration.tiny_bundle import write_tiny_bundle
 from tests.integration.trainer_stage import DATASET, Client, Stage, draw_page, ended, node, stage
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Stage]:
+async def scene(tmp_path: Path, databases: Databases) -> AsyncIterator[Stage]:
     write_tiny_bundle(tmp_path / "models" / "small.inkbundle")
     async with stage(tmp_path, [draw_page(number) for number in range(6)], models=tmp_path / "models") as scene:
         yield scene

@@ -11,6 +11,7 @@ from libs.runtime.errors import Fault, NotFound
 from libs.runtime.grpc_client import call, stream, upload
 from libs.runtime.testing import assert_eventually
 from services.trainer.main import build_with
+from tests.integration.conftest import Databases
 from tests.integration.running import running
 from tests.integration.tiny_bundle import write_tiny_bundle
 from tests.integration.trainer_stage import Client, Stage, publish, stage
@@ -19,7 +20,7 @@ SMALL = "projects/default/models/small"
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Stage]:
+async def scene(tmp_path: Path, databases: Databases) -> AsyncIterator[Stage]:
     write_tiny_bundle(tmp_path / "models" / "small.inkbundle")
     (tmp_path / "models" / "broken.inkbundle").write_bytes(b"no bundle")
     async with stage(tmp_path, [], models=tmp_path / "models") as scene:

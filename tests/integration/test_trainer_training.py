@@ -15,6 +15,7 @@ from libs.runtime.child import Child
 from libs.runtime.grpc_client import call, stream
 from libs.runtime.testing import assert_eventually, can_connect, free_port
 from services.trainer.main import build_with
+from tests.integration.conftest import Databases
 from tests.integration.running import running
 from tests.integration.trainer_stage import Client, Stage, draw_page, ended, node, stage
 
@@ -22,7 +23,7 @@ METRICS = {"loss", "line_accuracy", "cer", "hmean_exact", "hmean_folded", "detec
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Stage]:
+async def scene(tmp_path: Path, databases: Databases) -> AsyncIterator[Stage]:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "ppocrv6-small.inkbundle").symlink_to(models_dir() / "ppocrv6-small.inkbundle")
     pages = [draw_page(number) for number in range(4)] + [draw_page(4, labeled=False)]

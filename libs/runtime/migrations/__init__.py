@@ -14,11 +14,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, text
 
 from libs.runtime.db import Database
 
 __all__ = ["MigrationsBehind", "check", "metadata_of", "revision", "upgrade"]
+
+
+_LOCK_TIMEOUT_SECONDS = 5
+"""A change of a table must not queue behind a long transaction: whatever comes after it would wait too. The next start tries again."""
+_STATEMENT_TIMEOUT_SECONDS = 900
 
 
 class MigrationsBehind(Exception):
@@ -26,11 +31,11 @@ class MigrationsBehind(Exception):
 
 
 async def upgrade(service: str, url: str) -> None:
-    """Bring a service's database to its newest version; does nothing when it is there.
+    """Bring a service's database to its newest version; does nothing when it is there. Of replicas that start together one does it.
 
     Args:
         service: ``dataset`` … ``gateway``.
-        url: async SQLAlchemy URL; an SQLite file is made.
+        url: async SQLAlchemy URL; an SQLite file is made, a PostgreSQL schema must be there.
     """
     await _with_connection(url, lambda connection: command.upgrade(_config(service, connection), "head"))
 
@@ -108,7 +113,10 @@ def _config(service: str, connection: Connection | None = None) -> Config:
 async def _with_connection(url: str, run: Any) -> None:
     database = Database(url)
     try:
-        async with database.writing() as connection:
+        async with database.alone("migrations"), database.writing() as connection:
+            if not database.is_sqlite:
+                await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'"))
+                await connection.execute(text(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT_SECONDS}s'"))
             await connection.run_sync(run)
     finally:
         await database.close()
