@@ -9,7 +9,7 @@ PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check full score bench-read bench-train pins clean
+.PHONY: help setup protos models run demo test check full chaos score bench-read bench-train pins clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -54,10 +54,14 @@ check: setup ## lint, types, walls between packages, protos, migrations
 	$(BIN)/python protos/build.py check
 	$(BIN)/python -m libs.runtime.migrations check dataset labeling trainer inference
 
-test: models ## unit, contract, integration and one end-to-end path
+test: models ## unit, contract, integration on both databases, one end-to-end path, five kills
 	# Threads of torch wait asleep, as in the trainer: two trainings side by side would only watch each other spin.
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile tests/unit tests/contract tests/integration
-	$(BIN)/python -m pytest -q --durations=5 tests/e2e
+	$(BIN)/python -m pytest -q --durations=5 tests/e2e tests/chaos
+
+chaos: models ## kill processes of a working installation at seeded points, on both databases [KILLS=n each, SEED=n]
+	$(BIN)/python -m tests.chaos.storm --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database sqlite
+	$(BIN)/python -m tests.chaos.storm --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database postgresql
 
 full: check test demo bench-read bench-train ## everything, benchmarks on generated pages included
 

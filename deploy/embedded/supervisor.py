@@ -22,7 +22,7 @@ START_SECONDS = 120.0
 MAX_EARLY_DEATHS = 3
 FIRST_RESTART_SECONDS = 0.5
 MAX_RESTART_SECONDS = 30.0
-STABLE_SECONDS = 60.0
+STABLE_SECONDS = 10.0
 """A process that lived so long is restarted with the first, short delay again."""
 POLL_SECONDS = 0.1
 EXTRA_GRACE_SECONDS = 5.0

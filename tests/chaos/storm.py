@@ -37,6 +37,7 @@ NUM_IMAGES = 6
 NUM_WORKERS = 3
 IMAGES_A_DATASET = 2
 CALL_SECONDS = 10.0
+BREATH_SECONDS = 0.1
 KILL_SECONDS = 30.0
 RECOVER_SECONDS = 60.0
 QUIET_SECONDS = 60.0
@@ -110,6 +111,10 @@ class Storm:
         for page in self._pages:
             self._apply(self._client, page)
             self._submit(self._client, page)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.rest.close()
 
     def run(self, num_kills: int) -> Result:
         """Work and kill until so many kills have landed, then wait for quiet and look."""
@@ -294,17 +299,19 @@ class Storm:
 
 
 def _asked(call: Call, ask: Callable[[], T]) -> T | None:
-    """Ask, and note how it ended."""
+    """Ask, and note how it ended; people take a breath before they try again."""
     try:
         answer = ask()
     except ApiError as error:
         if 400 <= error.status < 500:
             call.outcome = Outcome.FAILED
-        return None
     except Unreachable:
-        return None
-    call.outcome = Outcome.OK
-    return answer
+        pass
+    else:
+        call.outcome = Outcome.OK
+        return answer
+    time.sleep(BREATH_SECONDS)
+    return None
 
 
 def _eventually(check: Callable[[], bool], seconds: float) -> None:
@@ -360,6 +367,7 @@ def storm(folder: Path, *, seed: int, database: str = "sqlite") -> Iterator[Stor
             (folder / part).mkdir()
         running = stack.enter_context(installation(folder / "home", folder / "roots", env=env))
         made = Storm(running, folder / "roots", folder / "chaos", seed)
+        stack.callback(made.close)
         made.prepare()
         yield made
 
