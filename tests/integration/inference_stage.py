@@ -132,9 +132,8 @@ class SmallTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
         await self._tell(trainer_events_pb2.ModelRetired(model=f"{PROJECT}/models/{model_id}"), model_id)
 
     async def _tell(self, fact: Message, model_id: str) -> None:
-        subject = fact_subject("trainer", "model", type(fact), model_id)
-        digest = hashlib.sha256(fact.SerializeToString()).hexdigest()
-        await self.bus.publish(subject, fact.SerializeToString(), message_id=f"{subject}-{digest}")
+        subject, payload = fact_subject("trainer", "model", type(fact), model_id), fact.SerializeToString()
+        await self.bus.publish(subject, payload, message_id=hashlib.sha256(subject.encode() + payload).hexdigest())
 
 
 @dataclass

@@ -203,8 +203,8 @@ async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncI
 
 async def publish(bus: Bus, fact: Message, *, service: str, resource: str, id: str) -> None:
     """Put a fact on the bus as its service would."""
-    subject = fact_subject(service, resource, type(fact), id)
-    await bus.publish(subject, fact.SerializeToString(), message_id=f"{subject}-{hashlib.sha256(fact.SerializeToString()).hexdigest()}")
+    subject, payload = fact_subject(service, resource, type(fact), id), fact.SerializeToString()
+    await bus.publish(subject, payload, message_id=hashlib.sha256(subject.encode() + payload).hexdigest())
 
 
 class Client:
