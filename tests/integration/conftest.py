@@ -34,11 +34,19 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database_kind(request: pytest.FixtureRequest) -> str:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--every-database``: tests whose time goes into training and starting instances run on PostgreSQL too."""
+    parser.addoption("--every-database", action="store_true", help="run the long tests on PostgreSQL as well")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """On what the tests of a module run; all of them on the one, then on the other."""
-    kind: str = request.param
-    return kind
+    kinds = ["sqlite", "postgresql"]
+    if "database_kind" in metafunc.fixturenames:
+        is_short = "long_databases" not in metafunc.fixturenames
+        metafunc.parametrize(
+            "database_kind", kinds if is_short or metafunc.config.getoption("every_database") else kinds[:1], scope="module"
+        )
 
 
 @pytest.fixture
@@ -46,6 +54,12 @@ def databases(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path
     """Databases for one test; services that are started in it use them."""
     with _databases(database_kind, request, tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def long_databases(databases: Databases) -> Databases:
+    """The same for tests that take long for other reasons; on PostgreSQL only when asked for."""
+    return databases
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def instance_pids() -> list[int]:
     return [int(pid) for pid in children if b"services.inference.instance" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-async def test_registered_model_is_deployed_and_reads(tmp_path: Path, databases: Databases, base: Bundle) -> None:
+async def test_registered_model_is_deployed_and_reads(tmp_path: Path, long_databases: Databases, base: Bundle) -> None:
     async with stage(tmp_path) as around, serving(around.settings) as inference:
         with pytest.raises(NotFound, match="inkctl model list"):
             await inference.create("cards", model="projects/default/models/first")
@@ -74,7 +74,7 @@ async def test_registered_model_is_deployed_and_reads(tmp_path: Path, databases:
         assert [line.text for line in (await predict(endpoint, page)).lines] == ["Invoice 4711", "Total 12.50"]
 
 
-async def test_life_of_a_deployment(tmp_path: Path, databases: Databases) -> None:
+async def test_life_of_a_deployment(tmp_path: Path, long_databases: Databases) -> None:
     async with stage(tmp_path) as around:
         async with serving(around.settings) as inference:
             model = await around.trainer.register("blank", made_up_bundle(tmp_path / "blank.inkbundle"))
@@ -142,7 +142,7 @@ async def _is_gone(inference: Client, deployment_id: str) -> bool:
     return False
 
 
-async def test_graph_that_fails_when_run_is_served_and_answers_forward_failed(tmp_path: Path, databases: Databases) -> None:
+async def test_graph_that_fails_when_run_is_served_and_answers_forward_failed(tmp_path: Path, long_databases: Databases) -> None:
     async with (
         stage(tmp_path, inference_max_image_bytes=200_000, inference_max_image_pixels=1_000_000) as around,
         serving(around.settings) as inference,
@@ -166,7 +166,7 @@ async def test_graph_that_fails_when_run_is_served_and_answers_forward_failed(tm
             await predict(endpoint, written_page(*["x"] * 20))
 
 
-async def test_instance_that_cannot_start_is_a_crash_loop_with_its_last_lines(tmp_path: Path, databases: Databases) -> None:
+async def test_instance_that_cannot_start_is_a_crash_loop_with_its_last_lines(tmp_path: Path, long_databases: Databases) -> None:
     async with stage(tmp_path) as around, serving(around.settings) as inference:
         model = await around.trainer.register("odd", made_up_bundle(tmp_path / "odd.inkbundle", detector="unknown"))
         await inference.create("odd", model=model)
@@ -178,7 +178,7 @@ async def test_instance_that_cannot_start_is_a_crash_loop_with_its_last_lines(tm
         await inference.becomes("odd", State.STOPPED, num_instances=0)
 
 
-async def test_suggestion_instance_starts_when_asked_for_and_stops_when_idle(tmp_path: Path, databases: Databases) -> None:
+async def test_suggestion_instance_starts_when_asked_for_and_stops_when_idle(tmp_path: Path, long_databases: Databases) -> None:
     async with stage(tmp_path, inference_suggestion_idle_seconds=2.0) as around, serving(around.settings) as inference:
         with pytest.raises(NotFound):
             await inference.acquire()
@@ -205,7 +205,7 @@ async def test_suggestion_instance_starts_when_asked_for_and_stops_when_idle(tmp
         await assert_eventually(lambda: _is_gone(inference, "suggest-ppocrv6-small"))
 
 
-async def test_bundle_that_cannot_be_had_is_said_and_tried_again(tmp_path: Path, databases: Databases) -> None:
+async def test_bundle_that_cannot_be_had_is_said_and_tried_again(tmp_path: Path, long_databases: Databases) -> None:
     async with stage(tmp_path) as around, serving(around.settings) as inference:
         bundle = made_up_bundle(tmp_path / "lost.inkbundle")
         model = await around.trainer.register("lost", bundle, kept=False)

@@ -23,7 +23,7 @@ METRICS = {"loss", "line_accuracy", "cer", "hmean_exact", "hmean_folded", "detec
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, databases: Databases) -> AsyncIterator[Stage]:
+async def scene(tmp_path: Path, long_databases: Databases) -> AsyncIterator[Stage]:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "ppocrv6-small.inkbundle").symlink_to(models_dir() / "ppocrv6-small.inkbundle")
     pages = [draw_page(number) for number in range(4)] + [draw_page(4, labeled=False)]
