@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, MetaData, event, func, insert, make_url, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime import call_context
-from libs.runtime.errors import Conflict
+from libs.runtime.errors import Conflict, InvalidInput
 from libs.runtime.subjects import fact_subject
 from libs.runtime.tables import OUTBOX
 from libs.runtime.times import utc_now
@@ -169,6 +169,9 @@ class UnitOfWork:
         await self._close()
         if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _LOST_RACES:
             raise Conflict("Something else changed the same thing at the same moment; nothing was done, try again.") from error
+        if isinstance(error, DataError):
+            # SQLite keeps whatever it is given.
+            raise InvalidInput("A text is too long, or holds a character (such as U+0000) that the database cannot keep.") from error
 
     def tell(self, fact: Message, *, resource: str, id: str) -> None:
         """Publish ``fact`` if and when this unit commits.

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 from libs.runtime import inbox
 from libs.runtime.alone import Alone
 from libs.runtime.db import Database
-from libs.runtime.errors import Conflict
+from libs.runtime.errors import Conflict, InvalidInput
 from libs.runtime.inbox import AlreadyHeard
 from libs.runtime.service import Worker
 from libs.runtime.tables import INBOX, OUTBOX, UtcDateTime
@@ -107,6 +107,23 @@ async def test_of_writers_that_read_first_none_is_lost(database: Database) -> No
     lost = await asyncio.gather(*(append(database, f"{number}") for number in range(30)))
     assert await texts(database) == {f"{number}" for number in range(30)}
     assert (sum(lost) == 0) == database.is_sqlite
+
+
+async def hear_note(database: Database, message_id: str, note: str) -> None:
+    async with database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text=note))
+        await inbox.record(w, "dataset-x", message_id)
+        await w.commit()
+
+
+async def test_what_the_database_cannot_keep_is_the_callers_mistake(shared_databases: Databases) -> None:
+    database = await open_database(shared_databases.url())
+    with pytest.raises(InvalidInput, match="U\\+0000"):
+        await hear_note(database, "m1", "nul \0")
+    with pytest.raises(InvalidInput, match="too long"):
+        await hear_note(database, "m" * 101, "fine")
+    assert await texts(database) == set()
+    await database.close()
 
 
 async def test_two_processes_worth_of_engines_do_not_lose_updates(database: Database) -> None:
