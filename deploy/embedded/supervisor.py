@@ -75,7 +75,7 @@ class Minder:
                 self.num_deaths += 1
                 if time.monotonic() - began > STABLE_SECONDS:
                     delay = FIRST_RESTART_SECONDS
-                last_lines = "\n".join(self.last_exit.stderr_tail[-SHOWN_LINES:])
+                last_lines = "\n".join([line for line in self.last_exit.stderr_tail if _is_telling(line)][-SHOWN_LINES:])
                 log.error(
                     "process_died", process=self.process.name, how=str(self.last_exit), restart_in_seconds=delay, last_lines=last_lines
                 )
@@ -189,6 +189,11 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
             return await event.wait()
     except TimeoutError:
         return False
+
+
+def _is_telling(line: str) -> bool:
+    """Whether a line may say why a process died: all but the log lines of a process that does well."""
+    return _problem(line) is not None or not line.startswith("{")
 
 
 def _problem(line: str) -> dict[str, Any] | None:

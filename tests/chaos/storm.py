@@ -1,6 +1,6 @@
 """People at work on an installation whose processes are killed at the worst moments, and a look at what is left.
 
-``python -m tests.chaos.storm --kills 200 --seed 1 [--database postgresql] [--history FILE]``
+``python -m tests.chaos.storm --kills 100 --seed 1 [--database postgresql] [--history FILE]`` writes a report into ``tests/chaos/results``.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from libs.client.inkwright import LABELING, Inkwright
 from libs.client.rest import ApiError, RestClient, Unreachable
 from libs.demo.installation import Running, installation
 from libs.runtime.settings import CHECKOUT
+from tests.bench.report import Report, Table, command_line
 from tests.chaos.history import Call, History, Kind, Outcome, PageSeen, Seen, violations
 from tests.chaos.points import POINTS
 from tests.integration.pictures import write_image
@@ -41,6 +42,8 @@ BREATH_SECONDS = 0.1
 KILL_SECONDS = 30.0
 RECOVER_SECONDS = 60.0
 QUIET_SECONDS = 60.0
+
+RESULTS = Path(__file__).parent / "results"
 
 ANYWHERE = (("nats", "anywhere"), ("gateway", "anywhere"), ("inference", "anywhere"))
 """Processes that are killed wherever they are."""
@@ -372,10 +375,33 @@ def storm(folder: Path, *, seed: int, database: str = "sqlite") -> Iterator[Stor
         yield made
 
 
+def report_of(result: Result, *, seed: int, database: str) -> Report:
+    """What a storm came to, for people and programs."""
+    places: dict[tuple[str, str], list[Kill]] = {}
+    for kill in result.kills:
+        places.setdefault((kill.process, kill.point), []).append(kill)
+    rows = [
+        (process, point, len(kills), result.missed[f"{process}.{point}"], f"{max(kill.recovered_seconds for kill in kills):.1f}")
+        for (process, point), kills in sorted(places.items())
+    ]
+    return Report(
+        name=f"storm-{database}",
+        title=f"{len(result.kills)} kills on {database}, {len(result.violations)} violations",
+        command=command_line("chaos", KILLS=len(result.kills), SEED=seed),
+        tables=[
+            Table("Kills, each with a call in flight", ("process", "place", "landed", "did not count", "slowest recovery, s"), rows),
+            Table("Calls of three people", ("outcome", "calls"), sorted(result.outcomes.items())),
+            Table("Violations", ("what",), [(line,) for line in result.violations] or [("none",)]),
+        ],
+        figures={**asdict(result), "seed": seed, "database": database},
+        remarks=[f"{result.seconds:.0f} s; without an answer a call is unknown: it may have had its effect, once."],
+    )
+
+
 def main() -> int:
-    """Run one storm and print what it came to; 1 where something is not as it must be."""
+    """Run one storm and write what it came to; 1 where something is not as it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.storm", description="Kill processes of an installation at seeded points.")
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--history", type=Path, help="keep every call in this file, one JSON line each")
@@ -385,20 +411,8 @@ def main() -> int:
             result = made.run(options.kills)
         if options.history:
             made.history.write(options.history)
-    print(f"{len(result.kills)} kills in {result.seconds:.0f} s, seed {options.seed}, {options.database}: {dict(result.outcomes)}")
-    for place, kills in sorted(_by_place(result.kills).items()):
-        print(f"  {place}: {len(kills)}, slowest recovery {max(kill.recovered_seconds for kill in kills):.1f} s")
-    for place, count in sorted(result.missed.items()):
-        print(f"  {place}: {count} did not land")
-    print(*[f"  VIOLATION {line}" for line in result.violations] or ["  no violation"], sep="\n")
+    report_of(result, seed=options.seed, database=options.database).write(RESULTS)
     return int(bool(result.violations))
-
-
-def _by_place(kills: list[Kill]) -> dict[str, list[Kill]]:
-    found: dict[str, list[Kill]] = {}
-    for kill in kills:
-        found.setdefault(f"{kill.process}.{kill.point}", []).append(kill)
-    return found
 
 
 if __name__ == "__main__":
