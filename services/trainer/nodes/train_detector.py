@@ -14,7 +14,7 @@ from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, write_json
 
 LEAST_SECONDS = 400.0
-"""On 2 cores, 250 to 400 steps. After the 140 to 240 of 240 s a twelfth of the plates of its own training pages was still missed."""
+"""On 2 cores, some 280 steps. After 240 s a fourteenth of the plates of its own training pages was still missed."""
 SECONDS_A_PAGE = 2.0
 """Two passes over the pages; on receipts a third brought nothing."""
 
