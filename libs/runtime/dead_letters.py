@@ -11,9 +11,9 @@ from nats.js.errors import NotFoundError
 
 from libs.runtime import call_context
 from libs.runtime.bus import MESSAGE_ID_HEADER, TYPE_HEADER, Bus
-from libs.runtime.errors import NotFound
+from libs.runtime.errors import InvalidInput, NotFound
 from libs.runtime.paging import Cursor, Page
-from libs.runtime.subjects import DEAD_PREFIX
+from libs.runtime.subjects import DEAD_PREFIX, is_token
 
 STREAM: Final = "DEAD"
 SUBJECT_HEADER: Final = "Inkwright-Subject"
@@ -77,8 +77,11 @@ class DeadLetters:
         """Letters, oldest first, of one durable or of all.
 
         Raises:
+            InvalidInput: no consumer can be called so.
             nats.errors.Error: the bus is away.
         """
+        if durable and not is_token(durable):
+            raise InvalidInput(f"{durable[:100]!r} is no consumer; the list without one says which there are.", durable=durable[:100])
         sequence = int(after[0]) if after else 0
         found: list[DeadLetter] = []
         while len(found) <= size:

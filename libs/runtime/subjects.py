@@ -28,6 +28,11 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+def is_token(text: str) -> bool:
+    """Whether a text can be one part of a subject."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def _check(token: str, *wildcards: str) -> None:
-    if token not in wildcards and not _TOKEN.fullmatch(token):
+    if token not in wildcards and not is_token(token):
         raise ValueError(f"{token!r} cannot be a part of a subject")

@@ -193,6 +193,11 @@ async def test_operators_page_and_replay_letters_over_rest(bus: Bus, world: Worl
     assert (await world.http.post("/v1/deadLetters/2:replay", json={})).json()["durable"] == "jobs-train-cpu"
     gone = await world.http.post("/v1/deadLetters/2:replay", json={})
     assert (gone.status_code, gone.json()["error"]["reason"]) == (404, "NOT_FOUND")
+    assert len((await world.http.get("/v1/deadLetters", params={"durable": "jobs-train-cpu"})).json()["deadLetters"]) == 2
+    assert (await world.http.get("/v1/deadLetters", params={"durable": "labeling-notes"})).json()["deadLetters"] == []
+    for wrong in ("*", ">", "a b", "a.b", "\n"):
+        refused = await world.http.get("/v1/deadLetters", params={"durable": wrong})
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (400, "INVALID_INPUT")
     for wrong in ("0", "nine", "9" * 30):
         assert (await world.http.post(f"/v1/deadLetters/{wrong}:replay", json={})).status_code == 404
     left = (await world.http.get("/v1/deadLetters")).json()
