@@ -5,6 +5,7 @@ BIN := .venv/bin
 TORCH := torch==2.13.0
 # Readers of others that ours is measured against; the wheel of RapidOCR carries its models. ONNX Runtime is the one we use.
 PEERS := rapidocr==3.10.0 onnxruntime==1.32.0
+LONG_TESTS := tests/integration/test_trainer_training.py $(wildcard tests/integration/test_ocrkit_*.py) tests/integration/test_inference_life.py
 PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
@@ -56,7 +57,8 @@ check: setup ## lint, types, walls between packages, protos, migrations
 
 test: models ## unit, contract, integration on both databases, one end-to-end path, five kills
 	# Threads of torch wait asleep, as in the trainer: two trainings side by side would only watch each other spin.
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile tests/unit tests/contract tests/integration
+	# The long files first, or one worker would end alone with them.
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS) tests/integration tests/unit tests/contract
 	$(BIN)/python -m pytest -q --durations=5 tests/e2e tests/chaos
 
 chaos: models ## kill processes of a working installation at seeded points, on both databases [KILLS=n each, SEED=n]

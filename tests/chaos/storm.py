@@ -265,7 +265,8 @@ class Storm:
         def at_rest() -> bool:
             rows = {image.name: image for image in client.list_images("cards")}
             pages = [client.get_page(page) for page in self._pages]
-            return all(rows[page.image].num_boxes == self._file_boxes(page) for page in pages)
+            # That a page was submitted reaches the index as a fact, by way of a bus that may have been killed last.
+            return all(_index_boxes(rows[page.image]) == self._file_boxes(page) for page in pages)
 
         with _patience():
             _eventually(at_rest, QUIET_SECONDS)
@@ -286,19 +287,22 @@ class Storm:
             if not answer.operations:
                 break
             request.after_sequence = answer.operations[-1].sequence
-        row = rows[page.image]
         return PageSeen(
             operation_ids=operations,
             sequence=page.sequence,
             submitted_sequence=page.submitted_sequence,
             boxes={box.box_id for box in page.boxes},
             file_boxes=self._file_boxes(page),
-            index_boxes=row.num_boxes if row.label_state == dataset_pb2.Image.SUBMITTED else None,
+            index_boxes=_index_boxes(rows[page.image]),
         )
 
     def _file_boxes(self, page: page_pb2.Page) -> int | None:
         file = (self._folder / "cards" / page.key).with_suffix(".xml")
         return file.read_bytes().count(b"<object>") if file.exists() else None
+
+
+def _index_boxes(row: dataset_pb2.Image) -> int | None:
+    return row.num_boxes if row.label_state == dataset_pb2.Image.SUBMITTED else None
 
 
 def _asked(call: Call, ask: Callable[[], T]) -> T | None:
