@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -73,7 +72,7 @@ class Result:
     """What a storm came to."""
 
     kills: list[Kill] = field(default_factory=list)
-    missed: Counter[str] = field(default_factory=Counter)
+    missed: dict[str, int] = field(default_factory=dict)
     """Points nobody came by in time, or where nothing was in flight: they do not count."""
     outcomes: Mapping[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
@@ -134,7 +133,8 @@ class Storm:
                 process, point = bag.pop()
                 kill = self._kill(process, point)
                 if kill is None:
-                    result.missed[f"{process}.{point}"] += 1
+                    place = f"{process}.{point}"
+                    result.missed[place] = result.missed.get(place, 0) + 1
                 else:
                     result.kills.append(kill)
         finally:
@@ -385,7 +385,7 @@ def report_of(result: Result, *, seed: int, database: str) -> Report:
     for kill in result.kills:
         places.setdefault((kill.process, kill.point), []).append(kill)
     rows = [
-        (process, point, len(kills), result.missed[f"{process}.{point}"], f"{max(kill.recovered_seconds for kill in kills):.1f}")
+        (process, point, len(kills), result.missed.get(f"{process}.{point}", 0), f"{max(kill.recovered_seconds for kill in kills):.1f}")
         for (process, point), kills in sorted(places.items())
     ]
     return Report(
