@@ -62,8 +62,8 @@ test: models ## unit, contract, integration on both databases, one end-to-end pa
 	$(BIN)/python -m pytest -q --durations=5 tests/e2e tests/chaos
 
 chaos: models ## kill processes of a working installation at seeded points, on both databases [KILLS=n each, SEED=n]
-	$(BIN)/python -m tests.chaos.storm --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database sqlite
-	$(BIN)/python -m tests.chaos.storm --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database postgresql
+	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database sqlite
+	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database postgresql
 
 full: check test demo bench-read bench-train ## everything, long tests on PostgreSQL and benchmarks on generated pages included
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py

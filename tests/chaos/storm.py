@@ -1,19 +1,14 @@
-"""People at work on an installation whose processes are killed at the worst moments, and a look at what is left.
+"""People at work on an installation whose processes are killed at the worst moments."""
 
-``python -m tests.chaos.storm --kills 100 --seed 1 [--database postgresql] [--history FILE]`` writes a report into ``tests/chaos/results``.
-"""
-
-import argparse
 import os
 import random
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +21,8 @@ from libs.client.inkwright import LABELING, Inkwright
 from libs.client.rest import ApiError, RestClient, Unreachable
 from libs.demo.installation import Running, installation
 from libs.runtime.settings import CHECKOUT
-from tests.bench.report import Report, Table, command_line
-from tests.chaos.history import Call, History, Kind, Outcome, PageSeen, Seen, violations
+from tests.chaos.history import Call, History, Kind, Outcome, Seen, violations
+from tests.chaos.look import is_at_rest, look
 from tests.chaos.points import POINTS
 from tests.integration.pictures import write_image
 from tests.integration.processes import mentioning
@@ -41,8 +36,6 @@ BREATH_SECONDS = 0.1
 KILL_SECONDS = 30.0
 RECOVER_SECONDS = 60.0
 QUIET_SECONDS = 60.0
-
-RESULTS = Path(__file__).parent / "results"
 
 ANYWHERE = (("nats", "anywhere"), ("gateway", "anywhere"), ("inference", "anywhere"))
 """Processes that are killed wherever they are."""
@@ -261,48 +254,9 @@ class Storm:
         names = [dataset.name for dataset in client.list_datasets()]
         for name in names:
             _eventually(partial(self._is_ready, name), QUIET_SECONDS)
-
-        def at_rest() -> bool:
-            rows = {image.name: image for image in client.list_images("cards")}
-            pages = [client.get_page(page) for page in self._pages]
-            # That a page was submitted reaches the index as a fact, by way of a bus that may have been killed last.
-            return all(_index_boxes(rows[page.image]) == self._file_boxes(page) for page in pages)
-
         with _patience():
-            _eventually(at_rest, QUIET_SECONDS)
-        rows = {image.name: image for image in client.list_images("cards")}
-        return Seen(
-            pages={page: self._page_seen(client.get_page(page), rows) for page in self._pages},
-            datasets={name: client.get_dataset(name).counts.num_images for name in names},
-            images_of=self._images_of,
-            num_dead_letters=len(client.list_dead_letters()),
-        )
-
-    def _page_seen(self, page: page_pb2.Page, rows: Mapping[str, dataset_pb2.Image]) -> PageSeen:
-        request = labeling_service_pb2.ListOperationsRequest(parent=page.name, page_size=1000)
-        operations: list[str] = []
-        while True:
-            answer = self._client.rest.call(LABELING, "ListOperations", request, labeling_service_pb2.ListOperationsResponse)
-            operations += [operation.operation_id for operation in answer.operations]
-            if not answer.operations:
-                break
-            request.after_sequence = answer.operations[-1].sequence
-        return PageSeen(
-            operation_ids=operations,
-            sequence=page.sequence,
-            submitted_sequence=page.submitted_sequence,
-            boxes={box.box_id for box in page.boxes},
-            file_boxes=self._file_boxes(page),
-            index_boxes=_index_boxes(rows[page.image]),
-        )
-
-    def _file_boxes(self, page: page_pb2.Page) -> int | None:
-        file = (self._folder / "cards" / page.key).with_suffix(".xml")
-        return file.read_bytes().count(b"<object>") if file.exists() else None
-
-
-def _index_boxes(row: dataset_pb2.Image) -> int | None:
-    return row.num_boxes if row.label_state == dataset_pb2.Image.SUBMITTED else None
+            _eventually(lambda: is_at_rest(client, self._folder / "cards", self._pages), QUIET_SECONDS)
+        return look(client, self._folder / "cards", self._pages, self._images_of)
 
 
 def _asked(call: Call, ask: Callable[[], T]) -> T | None:
@@ -377,47 +331,3 @@ def storm(folder: Path, *, seed: int, database: str = "sqlite") -> Iterator[Stor
         stack.callback(made.close)
         made.prepare()
         yield made
-
-
-def report_of(result: Result, *, seed: int, database: str) -> Report:
-    """What a storm came to, for people and programs."""
-    places: dict[tuple[str, str], list[Kill]] = {}
-    for kill in result.kills:
-        places.setdefault((kill.process, kill.point), []).append(kill)
-    rows = [
-        (process, point, len(kills), result.missed.get(f"{process}.{point}", 0), f"{max(kill.recovered_seconds for kill in kills):.1f}")
-        for (process, point), kills in sorted(places.items())
-    ]
-    return Report(
-        name=f"storm-{database}",
-        title=f"{len(result.kills)} kills on {database}, {len(result.violations)} violations",
-        command=command_line("chaos", KILLS=len(result.kills), SEED=seed),
-        tables=[
-            Table("Kills, each with a call in flight", ("process", "place", "landed", "did not count", "slowest recovery, s"), rows),
-            Table("Calls of three people", ("outcome", "calls"), sorted(result.outcomes.items())),
-            Table("Violations", ("what",), [(line,) for line in result.violations] or [("none",)]),
-        ],
-        figures={**asdict(result), "seed": seed, "database": database},
-        remarks=[f"{result.seconds:.0f} s; without an answer a call is unknown: it may have had its effect, once."],
-    )
-
-
-def main() -> int:
-    """Run one storm and write what it came to; 1 where something is not as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.storm", description="Kill processes of an installation at seeded points.")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--history", type=Path, help="keep every call in this file, one JSON line each")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="inkwright-storm-") as folder:
-        with storm(Path(folder), seed=options.seed, database=options.database) as made:
-            result = made.run(options.kills)
-        if options.history:
-            made.history.write(options.history)
-    report_of(result, seed=options.seed, database=options.database).write(RESULTS)
-    return int(bool(result.violations))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
