@@ -122,7 +122,10 @@ async def replay(database: Database, metadata: MetaData, since: datetime) -> int
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no moment such as 2026-11-20T08:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -139,11 +142,15 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m libs.runtime.outbox", description="The outbox of a service.")
     again = parser.add_subparsers(dest="command", required=True).add_parser("replay", help="publish again what was told since a moment")
-    again.add_argument("service", help="dataset, labeling, trainer or inference")
+    again.add_argument("service", choices=("dataset", "labeling", "trainer", "inference"))
     again.add_argument("url", help="its database, as INKWRIGHT_<SERVICE>_DATABASE_URL has it")
     again.add_argument("--since", type=_moment, required=True, help="ISO 8601; UTC where no zone is given")
     arguments = parser.parse_args()
-    asyncio.run(_replay(arguments.service, arguments.url, arguments.since))
+    try:
+        asyncio.run(_replay(arguments.service, arguments.url, arguments.since))
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        parser.exit(1, f"{parser.prog}: this database has no outbox to replay ({reason}); give the URL that the service has\n")
 
 
 if __name__ == "__main__":

@@ -257,3 +257,22 @@ async def test_the_relay_wakes_on_commit(tmp_path: Path, databases: Databases, m
         assert (await bus.jetstream.stream_info("EVT_DATASET")).state.messages == 3
         await bus.close()
     await database.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nosuch", "sqlite+aiosqlite://", "--since", "2026-11-20"], 2, "invalid choice"),
+        (["dataset", "sqlite+aiosqlite://", "--since", "yesterday"], 2, "no moment such as"),
+        (["dataset", "foo", "--since", "2026-11-20"], 1, "give the URL that the service has"),
+        (["dataset", "sqlite+aiosqlite://", "--since", "2026-11-20T08:00Z"], 1, "no such table"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    arguments: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["outbox", "replay", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        outbox.main()
+    assert ended.value.code == code
+    assert said in capsys.readouterr().err
