@@ -10,7 +10,7 @@ PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check full chaos score bench-read bench-train pins clean
+.PHONY: help setup protos models run demo test check full chaos score bench-read bench-train certs pins clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -53,7 +53,7 @@ check: setup ## lint, types, walls between packages, protos, migrations
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/python protos/build.py check
-	$(BIN)/python -m libs.runtime.migrations check dataset labeling trainer inference
+	$(BIN)/python -m libs.runtime.migrations check dataset labeling trainer inference gateway
 
 test: models ## unit, contract, integration on both databases, one end-to-end path, five kills
 	# Threads of torch wait asleep, as in the trainer: two trainings side by side would only watch each other spin.
@@ -85,6 +85,9 @@ bench-read: models build/peers/.ready ## speed, memory, scores of reading DATA=D
 
 bench-train: models ## the training loop beside the bare torch step on the same batches [STEPS=n OUT=name]
 	$(BIN)/python -m tests.bench.training $(call option,STEPS,steps) $(call option,OUT,out)
+
+certs: setup ## certificates to try mutual TLS between the processes with, in build/certs
+	$(BIN)/python -m deploy.certs build/certs
 
 pins: setup ## compile requirements.txt from pyproject.toml again
 	$(BIN)/pip-compile -q --extra dev --strip-extras --no-emit-find-links --no-emit-index-url --unsafe-package torch --unsafe-package inkwright -o requirements.txt pyproject.toml

@@ -1,6 +1,7 @@
 """The gateway's HTTP application, put together from its parts."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import metadata
@@ -15,18 +16,21 @@ from starlette.routing import Route as PathRoute
 
 import gateway.console.events as events
 import gateway.console.files as files
+import gateway.identity.session as session
 import gateway.public.openapi as public_openapi
-from gateway.access import RequestScope
+from gateway.identity.doorkeeper import Doorkeeper
+from gateway.identity.session import Sessions
 from gateway.public.forward import Forwarder
 from gateway.public.predict import PublicApi
 from gateway.public.routing import RoutingTable
+from gateway.request_scope import RequestScope
 from gateway.rest_faults import fault_response
-from gateway.routes import TEMPLATE_KEY, Management, Routes
+from gateway.routes import TEMPLATE_KEY, Management, Route, Routes, answered
 from gateway.settings import GatewaySettings
 from gateway.transcode.call import Peers
 from gateway.transcode.openapi import openapi_document
 from gateway.transcode.routes import derived_routes
-from gateway.transcode.rules import bindings
+from gateway.transcode.rules import Binding, bindings
 from libs.runtime.bus import Bus
 from libs.runtime.errors import Fault, Internal, MethodNotAllowed, NotFound
 
@@ -36,7 +40,8 @@ class Parts:
     """What the application stands on."""
 
     settings: GatewaySettings
-    admin_token: str
+    doorkeeper: Doorkeeper
+    sessions: Sessions
     peers: Peers
     bus: Bus
     table: RoutingTable
@@ -51,18 +56,10 @@ def build_app(parts: Parts) -> Starlette:
     """
     settings = parts.settings
     compiled = bindings()
-    deadline = settings.management_timeout_seconds
     forwarder = Forwarder(
         parts.table, timeout_seconds=settings.predict_timeout_seconds, connect_timeout_seconds=settings.connect_timeout_seconds
     )
-    routes = Routes(
-        [
-            *derived_routes(compiled, parts.peers, max_body_bytes=settings.management_max_body_bytes, deadline_seconds=deadline),
-            *files.Files(parts.peers, bundle_max_bytes=settings.bundle_max_bytes, deadline_seconds=deadline).routes(),
-            *events.Events(parts.bus, parts.stopping, max_streams=settings.max_event_streams).routes(),
-        ]
-    )
-    hand_written = [files.openapi_paths(), events.openapi_paths(), public_openapi.openapi_paths()]
+    hand_written = [session.openapi_paths(), files.openapi_paths(), events.openapi_paths(), public_openapi.openapi_paths()]
     document = orjson.dumps(openapi_document(compiled, hand_written, public_openapi.SCHEMAS, metadata.version("inkwright")))
 
     async def healthz(request: Request) -> Response:
@@ -75,11 +72,21 @@ def build_app(parts: Parts) -> Starlette:
         request.scope[TEMPLATE_KEY] = "/openapi.json"
         return Response(document, media_type="application/json")
 
+    async def sign_in(request: Request) -> Response:
+        request.scope[TEMPLATE_KEY] = session.PATH
+        return await answered(parts.sessions.sign_in, request)
+
+    async def sign_out(request: Request) -> Response:
+        request.scope[TEMPLATE_KEY] = session.PATH
+        return await answered(parts.sessions.sign_out, request)
+
     app = Starlette(
         routes=[
             PathRoute("/healthz", healthz),
             PathRoute("/openapi.json", openapi),
-            PathRoute("/v1/{rest:path}", Management(routes, parts.admin_token)),
+            PathRoute(session.PATH, sign_in, methods=["POST"]),
+            PathRoute(session.PATH, sign_out, methods=["DELETE"]),
+            PathRoute("/v1/{rest:path}", Management(Routes(management_routes(compiled, parts)), parts.doorkeeper)),
             PathRoute("/api/{rest:path}", PublicApi(parts.table, forwarder, settings)),
         ],
         middleware=[Middleware(RequestScope)],
@@ -87,6 +94,17 @@ def build_app(parts: Parts) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+def management_routes(compiled: Sequence[Binding], parts: Parts) -> list[Route]:
+    """Every route below ``/v1`` but the session's."""
+    settings = parts.settings
+    deadline = settings.management_timeout_seconds
+    return [
+        *derived_routes(compiled, parts.peers, max_body_bytes=settings.management_max_body_bytes, deadline_seconds=deadline),
+        *files.Files(parts.peers, bundle_max_bytes=settings.bundle_max_bytes, deadline_seconds=deadline).routes(),
+        *events.Events(parts.bus, parts.stopping, max_streams=settings.max_event_streams).routes(),
+    ]
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:

@@ -4,16 +4,26 @@ import asyncio
 from functools import partial
 
 from gateway.app import Parts, build_app
-from gateway.auth import load_admin_token
 from gateway.console.letters import EventApi
 from gateway.http_door import HttpDoor
+from gateway.identity.api import AuditApi, UserApi
+from gateway.identity.doorkeeper import Doorkeeper, load_admin_token
+from gateway.identity.hearing import HEARINGS
+from gateway.identity.housekeeping import Housekeeping
+from gateway.identity.passwords import Passwords, Throttle
+from gateway.identity.session import Sessions
 from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
+from gateway.store import GatewayWork
 from gateway.transcode.call import Peers
 from libs.runtime.bus import Bus
+from libs.runtime.db import Database
+from libs.runtime.hearing import hear
 from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.migrations import upgrade
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.service import Service, Worker, run_service
+from libs.runtime.trust import Trust
 
 log = get_logger()
 
@@ -29,8 +39,12 @@ async def build() -> Service:
 async def build_service(settings: GatewaySettings) -> Service:
     """As ``build``, from given settings; the one door is an ``HttpDoor``."""
     admin_token = settings.token.get_secret_value() if settings.token else load_admin_token(settings.home)
-    table = RoutingTable(InstallationKey.load(settings.home))
-    bus = await Bus.connect(settings.nats_url, name=settings.service)
+    await upgrade(settings.service, settings.database_url)
+    trust = Trust.load(settings)
+    database = Database(settings.database_url)
+    work, passwords, throttle = database.work(GatewayWork), Passwords(), Throttle()
+    table = RoutingTable(InstallationKey.load(settings.home), trust.as_service(settings.service))
+    bus = await Bus.connect(settings.bus_url, name=settings.service)
     peers = Peers(
         {
             "dataset": settings.dataset_address,
@@ -38,15 +52,19 @@ async def build_service(settings: GatewaySettings) -> Service:
             "trainer": settings.trainer_address,
             "inference": settings.inference_address,
         },
-        EventApi(bus),
+        trust.as_caller(),
+        [EventApi(bus), UserApi(work, passwords, throttle, trust.key), AuditApi(work)],
     )
     stopping = asyncio.Event()
-    app = build_app(Parts(settings, admin_token, peers, bus, table, stopping))
+    doorkeeper = Doorkeeper(work, admin_token)
+    sessions = Sessions(work, passwords, throttle, secure_cookies=settings.secure_cookies)
+    app = build_app(Parts(settings, doorkeeper, sessions, peers, bus, table, stopping))
     return Service(
         name=settings.service,
         doors=[HttpDoor(app, settings.address, stopping)],
-        consumers=[Worker("routing", partial(table.follow, bus))],
-        closers=[table.close, peers.close, bus.close],
+        workers=[Housekeeping(work, audit_days=settings.audit_days)],
+        consumers=[Worker("routing", partial(table.follow, bus)), *hear(bus, HEARINGS, work)],
+        closers=[table.close, peers.close, database.close, bus.close],
         grace_seconds=settings.grace_seconds,
     )
 

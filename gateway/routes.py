@@ -7,9 +7,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.auth import check_admin
+from gateway.identity.doorkeeper import Doorkeeper
 from gateway.rest_faults import fault_response
 from gateway.transcode.templates import PathTemplate
+from inkwright.common.v1 import permission_pb2
+from libs.runtime import call_context
 from libs.runtime.errors import Fault, Internal, MethodNotAllowed, NotFound
 from libs.runtime.logs import get_logger
 
@@ -34,7 +36,7 @@ class Route:
 
     http_method: str
     template: PathTemplate
-    permission: int
+    permission: permission_pb2.Permission.ValueType
     endpoint: Endpoint
 
 
@@ -64,33 +66,40 @@ class Routes:
 
 
 class Management:
-    """The ASGI application of everything below ``/v1``: token, route, endpoint, faults."""
+    """The ASGI application of everything below ``/v1``: caller, route, permission, endpoint, faults."""
 
-    def __init__(self, routes: Routes, admin_token: str) -> None:
+    def __init__(self, routes: Routes, doorkeeper: Doorkeeper) -> None:
         self._routes = routes
-        self._admin_token = admin_token
+        self._doorkeeper = doorkeeper
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        response = await self._answer(Request(scope, receive))
+        response = await answered(self._answer, Request(scope, receive))
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        try:
-            # First of all, so that a stranger does not even learn which paths exist.
-            check_admin(request.headers.get("authorization"), self._admin_token)
-            route, captured = self._routes.find(request.method, raw_path(request.scope))
-            request.scope[TEMPLATE_KEY] = route.template.text
-            return await route.endpoint(request, captured)
-        except Fault as fault:
-            if isinstance(fault, Internal):
-                log.error("request_failed", message=fault.message)
-            return fault_response(fault)
-        except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED_REQUEST)
-        except Exception as error:
-            log.error("request_failed", exc_info=error)
-            return fault_response(Internal(repr(error)))
+        # First of all, so that a stranger does not even learn which paths exist.
+        caller = await self._doorkeeper.caller(request)
+        route, captured = self._routes.find(request.method, raw_path(request.scope))
+        request.scope[TEMPLATE_KEY] = route.template.text
+        caller.require(permission_pb2.Permission.Name(route.permission))
+        call_context.caller.set(caller)
+        return await route.endpoint(request, captured)
+
+
+async def answered(endpoint: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    """An endpoint's answer, its faults translated."""
+    try:
+        return await endpoint(request)
+    except Fault as fault:
+        if isinstance(fault, Internal):
+            log.error("request_failed", message=fault.message)
+        return fault_response(fault)
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    except Exception as error:
+        log.error("request_failed", exc_info=error)
+        return fault_response(Internal(repr(error)))
 
 
 def raw_path(scope: Scope) -> str:

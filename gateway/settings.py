@@ -15,7 +15,11 @@ class GatewaySettings(ServiceSettings):
     service: ClassVar[str] = "gateway"
 
     token: SecretStr | None = None
-    """The management token; without it the one in ``<home>/admin.token``, which is made at the first start."""
+    """The installation's own token; without it the one in ``<home>/admin.token``, which is made at the first start."""
+    secure_cookies: bool = False
+    """Whether browsers may send a session over HTTPS only; for a gateway behind TLS."""
+    audit_days: float = Field(default=400.0, gt=0)
+    """How long lines of the audit log are kept."""
     management_timeout_seconds: float = Field(default=30.0, gt=0)
     """How long a service may take to answer one management request."""
     management_max_body_bytes: int = Field(default=8 * MIB, ge=1)

@@ -16,8 +16,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from gateway.app import Parts, build_app
 from gateway.console.letters import EventApi
+from gateway.identity.api import AuditApi, UserApi
+from gateway.identity.doorkeeper import Doorkeeper
+from gateway.identity.passwords import Passwords, Throttle
+from gateway.identity.session import Sessions
 from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
+from gateway.store import GatewayWork, Work
 from gateway.transcode.call import Peers
 from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
@@ -25,11 +30,14 @@ from inkwright.inference.v1 import inference_service_pb2, inference_service_pb2_
 from inkwright.trainer.v1 import model_pb2, trainer_service_pb2, trainer_service_pb2_grpc
 from libs.runtime import call_context
 from libs.runtime.bus import Bus
+from libs.runtime.db import Database
 from libs.runtime.errors import AlreadyExists, Conflict, Fault, NotFound
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.key_value import KeyChange
+from libs.runtime.migrations import upgrade
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.testing import free_port
+from tests.trust import TRUST, keyed
 
 ADMIN_TOKEN = "management-token-of-a-test"
 DEPLOYMENT_TOKEN = base64.b64encode(b"0123456789abcdef0123456789abcdef01234567").decode()
@@ -205,6 +213,8 @@ class World:
     """Fakes, the gateway's table, and a client of the gateway."""
 
     settings: GatewaySettings
+    parts: Parts
+    work: Work
     key: InstallationKey
     table: RoutingTable
     http: httpx.AsyncClient
@@ -244,7 +254,7 @@ def instance_entry(deployment_id: str, instance_id: str, endpoint: str, digest: 
 @asynccontextmanager
 async def serving(fake: Any, add: Callable[[Any, Any], None], file: Any, address: str = "127.0.0.1:0") -> AsyncIterator[GrpcServer]:
     """A fake behind real gRPC."""
-    server = GrpcServer(address)
+    server = GrpcServer(address, TRUST)
     server.add(add, fake, file)
     await server.start()
     try:
@@ -273,16 +283,24 @@ async def gateway_world(home: Path, *, bus: Bus | None = None, **changed: Any) -
             inference, inference_service_pb2_grpc.add_InferenceServiceServicer_to_server, inference_service_pb2.DESCRIPTOR
         ) as inference_at,
     ):
-        settings = GatewaySettings(home=home, **changed)
+        settings = GatewaySettings(home=keyed(home), **changed)
         key = InstallationKey.load(home)
-        table = RoutingTable(key)
+        table = RoutingTable(key, TRUST.as_service("gateway"))
+        await upgrade("gateway", settings.database_url)
+        database = Database(settings.database_url)
+        work, passwords, throttle = database.work(GatewayWork), Passwords(), Throttle()
         addresses = {"dataset": dataset_at.address, "trainer": trainer_at.address, "inference": inference_at.address}
         bus = bus or Bus(nats.aio.client.Client(), ())
-        peers = Peers({**addresses, "labeling": f"127.0.0.1:{free_port()}"}, EventApi(bus))
-        app = build_app(Parts(settings, ADMIN_TOKEN, peers, bus, table, asyncio.Event()))
+        own = [EventApi(bus), UserApi(work, passwords, throttle, TRUST.key), AuditApi(work)]
+        peers = Peers({**addresses, "labeling": f"127.0.0.1:{free_port()}"}, TRUST.as_caller(), own)
+        doorkeeper = Doorkeeper(work, ADMIN_TOKEN)
+        sessions = Sessions(work, passwords, throttle, secure_cookies=False)
+        parts = Parts(settings, doorkeeper, sessions, peers, bus, table, asyncio.Event())
+        app = build_app(parts)
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as http:
-            yield World(settings, key, table, http, datasets, trainer, inference)
+            yield World(settings, parts, work, key, table, http, datasets, trainer, inference)
         await table.close()
         await peers.close()
+        await database.close()

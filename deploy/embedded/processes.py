@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from deploy.embedded import health
 from deploy.embedded.settings import SERVICES, EmbeddedSettings
 from libs.runtime.nats_binary import nats_server_path, write_config
+from libs.runtime.secrets import InstallationKey
+from libs.runtime.settings import BUS_USER, bus_password
 
 
 class Stage(IntEnum):
@@ -42,7 +44,8 @@ def processes(settings: EmbeddedSettings, token: str) -> list[Process]:
     """The table. Ports in the settings are real ones."""
     nats_port = urlsplit(settings.nats_url).port
     assert nats_port is not None
-    nats_conf = write_config(settings.home / "nats" / "nats.conf", port=nats_port, store=settings.home / "nats")
+    sign_in = (BUS_USER, bus_password(InstallationKey.load(settings.home)))
+    nats_conf = write_config(settings.home / "nats" / "nats.conf", port=nats_port, store=settings.home / "nats", sign_in=sign_in)
     gateway = settings.gateway_address
     return [
         Process("nats", Stage.BUS, (nats_server_path(), "-c", str(nats_conf)), lambda: health.nats(nats_port)),

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.console.tail import FactTail
 from gateway.routes import Route
-from gateway.transcode.openapi import ERROR_RESPONSE, path_parameters
+from gateway.transcode.openapi import ERROR_RESPONSE, MANAGEMENT_SECURITY, path_parameters
 from gateway.transcode.routes import printed_json
 from gateway.transcode.templates import compile_template
 from inkwright.common.v1 import permission_pb2
@@ -144,7 +144,7 @@ def openapi_paths() -> dict[str, dict[str, Any]]:
                 "tags": ["Events"],
                 "description": "Server-sent events `TaskStateChanged`, `NodeProgressed` and `DeploymentStateChanged` of the project. "
                 "Send the last id as `Last-Event-ID` to resume without a gap.",
-                "security": [{"managementToken": []}],
+                "security": MANAGEMENT_SECURITY,
                 "x-inkwright-permission": "VIEW",
                 "parameters": [
                     *path_parameters(names),

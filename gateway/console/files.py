@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway.intake import limited_chunks
 from gateway.routes import Route
 from gateway.transcode.call import Peers, method_named
-from gateway.transcode.openapi import ERROR_RESPONSE, path_parameters
+from gateway.transcode.openapi import ERROR_RESPONSE, MANAGEMENT_SECURITY, path_parameters
 from gateway.transcode.routes import printed_json
 from gateway.transcode.templates import compile_template
 from inkwright.common.v1 import permission_pb2
@@ -107,7 +107,7 @@ def openapi_paths() -> dict[str, dict[str, Any]]:
     image, image_names = IMAGE_BYTES.documented()
     download, model_names = BUNDLE_DOWNLOAD.documented()
     upload, _ = BUNDLE_UPLOAD.documented()
-    common = {"tags": ["Files"], "security": [{"managementToken": []}]}
+    common = {"tags": ["Files"], "security": MANAGEMENT_SECURITY}
     return {
         image: {
             "get": common

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.auth import token_in
+from gateway.identity.doorkeeper import token_in
 from gateway.intake import read_limited
 from gateway.public.body import Element, Limits, parse_body
 from gateway.public.contract import Answer, Reading, Wire, wire_of_answers, wire_of_fault

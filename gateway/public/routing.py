@@ -12,10 +12,11 @@ from google.protobuf.message import DecodeError
 from inkwright.inference.v1 import instance_service_pb2
 from libs.runtime.bus import Bus
 from libs.runtime.errors import NoReadyInstance, NotFound
-from libs.runtime.grpc_server import CHANNEL_OPTIONS
+from libs.runtime.grpc_client import connect
 from libs.runtime.key_value import KeyChange, KeyValue
 from libs.runtime.logs import get_logger
 from libs.runtime.secrets import InstallationKey, SecretUnreadable, same
+from libs.runtime.trust import Credentials
 
 log = get_logger()
 
@@ -66,8 +67,9 @@ class Deployment:
 class RoutingTable:
     """Deployments and instances, by key. Fed by ``follow`` or, in tests, by ``on_deployment`` and ``on_instance``."""
 
-    def __init__(self, key: InstallationKey, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, key: InstallationKey, credentials: Credentials, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = key
+        self._credentials = credentials
         self._clock = clock
         self._deployments: dict[str, Deployment] = {}
         self._instances: dict[str, Instance] = {}
@@ -144,7 +146,7 @@ class RoutingTable:
         # Whoever had this endpoint before is gone: its images must not reach another deployment's model.
         for other in [other for other in self._instances.values() if other.endpoint == endpoint or other.key == key]:
             self._drop(other)
-        self._instances[key] = Instance(key, endpoint, digest, _connect(endpoint))
+        self._instances[key] = Instance(key, endpoint, digest, self._connect(endpoint))
         log.info("instance_known", instance=key, endpoint=endpoint)
 
     def deployment(self, deployment_id: str) -> Deployment:
@@ -181,6 +183,12 @@ class RoutingTable:
         if instance.lapsed_at is not None:
             self._drop(instance)
 
+    def _connect(self, endpoint: str) -> grpc.aio.Channel:
+        # Its own pool: a channel to an endpoint that was dead before must not inherit that one's wait before the next try.
+        channel = connect(endpoint, self._credentials, ("grpc.use_local_subchannel_pool", 1))
+        channel.get_state(try_to_connect=True)
+        return channel
+
     def _drop(self, instance: Instance) -> None:
         if self._instances.get(instance.key) is instance:
             del self._instances[instance.key]
@@ -195,10 +203,3 @@ class RoutingTable:
             task.cancel()
         for instance in self._instances.values():
             await instance.channel.close()
-
-
-def _connect(endpoint: str) -> grpc.aio.Channel:
-    # Its own pool: a channel to an endpoint that was dead before must not inherit that one's wait before the next try.
-    channel = grpc.aio.insecure_channel(endpoint, options=[*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)])
-    channel.get_state(try_to_connect=True)
-    return channel

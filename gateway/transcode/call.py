@@ -1,7 +1,7 @@
 """Calls of any method by its descriptor, without generated stubs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,11 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gateway.transcode.rules import rpc_path
-from libs.runtime import grpc_client
+from libs.runtime import call_context, grpc_client
+from libs.runtime.grpc_interceptor import LOOKING
+from libs.runtime.method_permission import permission_of
+from libs.runtime.request_resource import resource_of
+from libs.runtime.trust import Credentials
 
 OWN_SERVICE = "gateway"
 
@@ -20,12 +24,13 @@ class Peers:
 
     Args:
         addresses: ``host:port`` by service name.
-        own: has an ``async def`` for each method of the gateway's services, from request to reply.
+        credentials: shown to the services.
+        own: have an ``async def`` for each method of the gateway's services, from request to reply.
     """
 
-    def __init__(self, addresses: Mapping[str, str], own: object) -> None:
+    def __init__(self, addresses: Mapping[str, str], credentials: Credentials, own: Sequence[object]) -> None:
         self._own = own
-        self._channels = {service: grpc_client.connect(address) for service, address in addresses.items()}
+        self._channels = {service: grpc_client.connect(address, credentials) for service, address in addresses.items()}
         self._methods: dict[str, Any] = {}
 
     async def call(self, method: MethodDescriptor, request: Message, *, deadline_seconds: float) -> Message:
@@ -36,9 +41,17 @@ class Peers:
         """
         reply: Message
         if _service(method) == OWN_SERVICE:
-            reply = await getattr(self._own, method.name)(request)
+            reply = await self._call_own(method, request)
         else:
             reply = await grpc_client.call(self._callable(method), request, deadline_seconds=deadline_seconds)
+        return reply
+
+    async def _call_own(self, method: MethodDescriptor, request: Message) -> Message:
+        permission, caller = permission_of(rpc_path(method)), call_context.caller.get()
+        if permission not in LOOKING and caller is not None:
+            call_context.change.set(call_context.Change(method.full_name, resource_of(request), permission, caller))
+        answers = next(own for own in self._own if hasattr(own, method.name))
+        reply: Message = await getattr(answers, method.name)(request)
         return reply
 
     def stream(self, method: MethodDescriptor, request: Message) -> AsyncIterator[Any]:

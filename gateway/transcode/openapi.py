@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document: derived from the bindings, joined by the hand-written paths."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -41,6 +41,10 @@ ERROR_RESPONSE: Schema = {
 }
 
 
+MANAGEMENT_SECURITY: Final[list[dict[str, list[str]]]] = [{"token": []}, {"session": []}]
+"""What opens the management API: the one or the other."""
+
+
 def openapi_document(
     bindings: Sequence[Binding], hand_written: Sequence[Paths], schemas: Mapping[str, Schema], version: str
 ) -> dict[str, Any]:
@@ -71,7 +75,8 @@ def openapi_document(
         "components": {
             "schemas": {"Error": ERROR_SCHEMA, **schemas, **dict(sorted(collected.components.items()))},
             "securitySchemes": {
-                "managementToken": {"type": "http", "scheme": "bearer", "description": "The installation's management token."},
+                "token": {"type": "http", "scheme": "bearer", "description": "A user's token, or the installation's own."},
+                "session": {"type": "apiKey", "in": "cookie", "name": "inkwright_session", "description": "Of a user who has signed in."},
                 "deploymentToken": {
                     "type": "apiKey",
                     "in": "header",
@@ -93,7 +98,7 @@ def _operation(binding: Binding, parameters: Sequence[str], schemas: Schemas) ->
     operation: dict[str, Any] = {
         "operationId": method.name,
         "tags": [method.containing_service.name],
-        "security": [{"managementToken": []}],
+        "security": MANAGEMENT_SECURITY,
         "x-inkwright-permission": permission_pb2.Permission.keys()[binding.permission],
         "parameters": path_parameters(parameters) + _query_parameters(binding, schemas),
         "responses": {

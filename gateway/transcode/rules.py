@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.transcode.templates import PathTemplate, compile_template
 from inkwright.common.v1 import permission_pb2
 from inkwright.dataset.v1 import dataset_service_pb2
-from inkwright.gateway.v1 import event_service_pb2
+from inkwright.gateway.v1 import audit_service_pb2, event_service_pb2, user_service_pb2
 from inkwright.inference.v1 import inference_service_pb2, instance_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2
 from inkwright.trainer.v1 import trainer_service_pb2
@@ -22,7 +22,9 @@ API_FILES: tuple[FileDescriptor, ...] = (
     trainer_service_pb2.DESCRIPTOR,
     inference_service_pb2.DESCRIPTOR,
     instance_service_pb2.DESCRIPTOR,
+    audit_service_pb2.DESCRIPTOR,
     event_service_pb2.DESCRIPTOR,
+    user_service_pb2.DESCRIPTOR,
 )
 """Every file that declares a service of the installation."""
 
@@ -42,7 +44,7 @@ class Binding:
     http_method: str
     template: PathTemplate
     body: str
-    permission: int
+    permission: permission_pb2.Permission.ValueType
 
     @property
     def rpc_path(self) -> str:
@@ -75,13 +77,13 @@ def methods(files: Iterable[FileDescriptor] = API_FILES) -> Iterator[MethodDescr
             yield from service.methods
 
 
-def permission_of(method: MethodDescriptor) -> int:
+def permission_of(method: MethodDescriptor) -> permission_pb2.Permission.ValueType:
     """The permission a method asks for.
 
     Raises:
         ValueError: it carries none.
     """
-    permission: int = method.GetOptions().Extensions[permission_pb2.permission]
+    permission: permission_pb2.Permission.ValueType = method.GetOptions().Extensions[permission_pb2.permission]
     if not permission:
         raise ValueError(f"{method.full_name} carries no permission")
     return permission
@@ -112,7 +114,7 @@ def _of_method(method: MethodDescriptor) -> Iterator[Binding]:
         yield _binding(method, form, permission)
 
 
-def _binding(method: MethodDescriptor, rule: http_pb2.HttpRule, permission: int) -> Binding:
+def _binding(method: MethodDescriptor, rule: http_pb2.HttpRule, permission: permission_pb2.Permission.ValueType) -> Binding:
     kind = rule.WhichOneof("pattern")
     if kind is None or kind == "custom":
         raise ValueError(f"{method.full_name} has an HTTP rule of an unknown kind")

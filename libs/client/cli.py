@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from libs.client.commands import dataset, deploy, events, label, model, task
+from libs.client.commands import access, dataset, deploy, events, label, model, task, token, user
 from libs.client.commands.predict import predict
 from libs.client.commands.read import read
 
@@ -21,22 +21,29 @@ app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")
 app.add_typer(model.app, name="model")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(user.app, name="user")
+app.add_typer(token.app, name="token")
 app.add_typer(events.app, name="events")
 app.command()(predict)
 app.command()(read)
+for command in (access.sign_in, access.sign_out, access.whoami, access.audit):
+    app.command()(command)
 
 
 @app.callback()
 def connection(
     context: typer.Context,
     url: Annotated[str, typer.Option(envvar="INKWRIGHT_URL", help="Address of the installation.")] = "http://127.0.0.1:8080",
-    token: Annotated[
-        str, typer.Option(envvar="INKWRIGHT_TOKEN", help="Management token; default: that of the installation on this machine.")
+    secret: Annotated[
+        str,
+        typer.Option(
+            "--token", envvar="INKWRIGHT_TOKEN", help="A token; default: the session of `sign-in`, or the installation's on this machine."
+        ),
     ] = "",
     project: Annotated[str, typer.Option(envvar="INKWRIGHT_PROJECT", help="Project all short names are in.")] = "default",
 ) -> None:
     """Options before the command say which installation and project are meant."""
-    context.obj = {"url": url, "token": token, "project": project}
+    context.obj = {"url": url, "token": secret, "project": project}
 
 
 def main() -> None:

@@ -1,12 +1,10 @@
 """What `inkctl` and the demo call: one method for each verb, names given short or whole."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
-from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
@@ -15,7 +13,8 @@ from inkwright.gateway.v1 import dead_letter_pb2, event_service_pb2
 from inkwright.inference.v1 import deployment_pb2, inference_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2
-from libs.client.rest import ApiError, ResponseT, RestClient
+from libs.client.rest import ApiError, RestClient, pages
+from libs.client.users import Users
 
 DATASETS = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
 LABELING = labeling_service_pb2.DESCRIPTOR.services_by_name["LabelingService"]
@@ -29,14 +28,6 @@ POLL_SECONDS = 0.5
 WatchedT = TypeVar("WatchedT", bound=Message)
 
 
-def default_token() -> str:
-    """The management token: ``INKWRIGHT_TOKEN``, else the one of an installation on this machine, else empty."""
-    if token := os.environ.get("INKWRIGHT_TOKEN"):
-        return token
-    file = Path(os.environ.get("INKWRIGHT_HOME", "~/.inkwright")).expanduser() / "admin.token"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-
-
 class Inkwright:
     """An installation, seen from outside.
 
@@ -46,6 +37,7 @@ class Inkwright:
     def __init__(self, rest: RestClient, *, project: str = "default") -> None:
         self.rest = rest
         self.project = f"projects/{project}"
+        self.users = Users(rest)
 
     def full_name(self, collection: str, name: str) -> str:
         """``receipts`` → ``projects/default/datasets/receipts``; a whole name stays."""
@@ -59,16 +51,6 @@ class Inkwright:
             if until(resource):
                 return
             time.sleep(POLL_SECONDS)
-
-    def _answers(self, service: ServiceDescriptor, method: str, request: Message, response: type[ResponseT]) -> Iterator[ResponseT]:
-        """Every page of a List method; ``request`` carries the page token from one to the next."""
-        pages: Any = request
-        while True:
-            answer = self.rest.call(service, method, request, response)
-            yield answer
-            pages.page_token = cast("Any", answer).next_page_token
-            if not pages.page_token:
-                return
 
     # Datasets
 
@@ -89,7 +71,7 @@ class Inkwright:
     def list_datasets(self) -> list[dataset_pb2.Dataset]:
         """All datasets of the project."""
         request = dataset_service_pb2.ListDatasetsRequest(parent=self.project, page_size=PAGE_SIZE)
-        answers = self._answers(DATASETS, "ListDatasets", request, dataset_service_pb2.ListDatasetsResponse)
+        answers = pages(self.rest, DATASETS, "ListDatasets", request, dataset_service_pb2.ListDatasetsResponse)
         return [row for answer in answers for row in answer.datasets]
 
     def sync_dataset(self, dataset: str) -> dataset_pb2.Dataset:
@@ -104,7 +86,7 @@ class Inkwright:
         request = dataset_service_pb2.ListImagesRequest(parent=self.full_name("datasets", dataset), page_size=PAGE_SIZE, key=key)
         if label_state is not None:
             request.label_state = label_state
-        answers = self._answers(DATASETS, "ListImages", request, dataset_service_pb2.ListImagesResponse)
+        answers = pages(self.rest, DATASETS, "ListImages", request, dataset_service_pb2.ListImagesResponse)
         return [row for answer in answers for row in answer.images]
 
     def find_image(self, dataset: str, image: str) -> dataset_pb2.Image:
@@ -135,7 +117,7 @@ class Inkwright:
         request = labeling_service_pb2.ListPagesRequest(parent=self.full_name("datasets", dataset), page_size=PAGE_SIZE)
         if state is not None:
             request.state = state
-        answers = self._answers(LABELING, "ListPages", request, labeling_service_pb2.ListPagesResponse)
+        answers = pages(self.rest, LABELING, "ListPages", request, labeling_service_pb2.ListPagesResponse)
         return [row for answer in answers for row in answer.pages]
 
     def apply_operations(self, page: str, operations: list[page_pb2.Operation]) -> page_pb2.Page:
@@ -176,7 +158,7 @@ class Inkwright:
     def list_tasks(self) -> list[task_pb2.Task]:
         """Tasks of the project, newest first."""
         request = trainer_service_pb2.ListTasksRequest(parent=self.project, page_size=PAGE_SIZE)
-        answers = self._answers(TRAINER, "ListTasks", request, trainer_service_pb2.ListTasksResponse)
+        answers = pages(self.rest, TRAINER, "ListTasks", request, trainer_service_pb2.ListTasksResponse)
         return [row for answer in answers for row in answer.tasks]
 
     def task_logs(self, task: str, *, node_id: str = "", after_sequence: int = 0) -> list[task_pb2.LogLine]:
@@ -184,7 +166,7 @@ class Inkwright:
         request = trainer_service_pb2.ListTaskLogsRequest(
             name=self.full_name("tasks", task), node_id=node_id, after_sequence=after_sequence, page_size=PAGE_SIZE
         )
-        answers = self._answers(TRAINER, "ListTaskLogs", request, trainer_service_pb2.ListTaskLogsResponse)
+        answers = pages(self.rest, TRAINER, "ListTaskLogs", request, trainer_service_pb2.ListTaskLogsResponse)
         return [row for answer in answers for row in answer.lines]
 
     def terminate_task(self, task: str) -> task_pb2.Task:
@@ -201,7 +183,7 @@ class Inkwright:
     def list_models(self) -> list[model_pb2.Model]:
         """Models of the project, newest first, bases last."""
         request = trainer_service_pb2.ListModelsRequest(parent=self.project, page_size=PAGE_SIZE)
-        answers = self._answers(TRAINER, "ListModels", request, trainer_service_pb2.ListModelsResponse)
+        answers = pages(self.rest, TRAINER, "ListModels", request, trainer_service_pb2.ListModelsResponse)
         return [row for answer in answers for row in answer.models]
 
     def export_model(self, model: str, into: Path) -> int:
@@ -237,7 +219,7 @@ class Inkwright:
     def list_deployments(self) -> list[deployment_pb2.Deployment]:
         """Deployments of the project, newest first."""
         request = inference_service_pb2.ListDeploymentsRequest(parent=self.project, page_size=PAGE_SIZE)
-        answers = self._answers(INFERENCE, "ListDeployments", request, inference_service_pb2.ListDeploymentsResponse)
+        answers = pages(self.rest, INFERENCE, "ListDeployments", request, inference_service_pb2.ListDeploymentsResponse)
         return [row for answer in answers for row in answer.deployments]
 
     def scale_deployment(self, deployment: str, num_instances: int) -> deployment_pb2.Deployment:
@@ -270,7 +252,7 @@ class Inkwright:
     def list_dead_letters(self, *, durable: str = "") -> list[dead_letter_pb2.DeadLetter]:
         """Messages that consumers gave up on, oldest first; of one consumer or of all."""
         request = event_service_pb2.ListDeadLettersRequest(durable=durable, page_size=PAGE_SIZE)
-        answers = self._answers(EVENTS, "ListDeadLetters", request, event_service_pb2.ListDeadLettersResponse)
+        answers = pages(self.rest, EVENTS, "ListDeadLetters", request, event_service_pb2.ListDeadLettersResponse)
         return [row for answer in answers for row in answer.dead_letters]
 
     def replay_dead_letter(self, letter: str) -> dead_letter_pb2.DeadLetter:

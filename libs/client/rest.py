@@ -8,7 +8,7 @@ import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 CHUNK_BYTES = 1 << 20
+SESSION_COOKIE = "inkwright_session"
 FIELD_IN_PATH = re.compile(r"\{([a-z_.]+)=[^}]*\}")
 
 
@@ -52,13 +53,14 @@ class RestClient:
 
     Args:
         url: address of the gateway, e.g. ``http://127.0.0.1:8080``.
-        token: the management token.
+        token: of a user, of a session, or the installation's own.
         timeout_seconds: for one call; streams of bytes count each piece.
     """
 
     def __init__(self, url: str, token: str, *, timeout_seconds: float = 60.0) -> None:
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")
-        self._http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout_seconds)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds)
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,6 +127,22 @@ class RestClient:
         result: dict[str, Any] = answer.json()
         return result
 
+    def sign_in(self, user: str, password: str) -> str:
+        """Begin a session; gives its secret, which is a token like others.
+
+        Raises:
+            ApiError: the server refused.
+            Unreachable: nothing answers.
+        """
+        answer = self._send("POST", "/v1/session", json={"user": user, "password": password})
+        # Signing in later with this client must not carry the cookie as well.
+        self._http.cookies.clear()
+        return answer.cookies[SESSION_COOKIE]
+
+    def sign_out(self) -> None:
+        """End the session whose secret is the token. Raises as ``sign_in``."""
+        self._send("DELETE", "/v1/session")
+
     def _send(self, verb: str, path: str, **options: Any) -> httpx.Response:
         try:
             answer = self._http.request(verb, path, **options)
@@ -133,6 +151,17 @@ class RestClient:
         if answer.is_error:
             _refuse(answer)
         return answer
+
+
+def pages(rest: RestClient, service: ServiceDescriptor, method: str, request: Message, response: type[ResponseT]) -> Iterator[ResponseT]:
+    """Every page of a List method; ``request`` carries the page token from one to the next. Raises as ``RestClient.call``."""
+    page: Any = request
+    while True:
+        answer = rest.call(service, method, request, response)
+        yield answer
+        page.page_token = cast("Any", answer).next_page_token
+        if not page.page_token:
+            return
 
 
 def _refuse(answer: httpx.Response) -> NoReturn:

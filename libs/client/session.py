@@ -6,7 +6,8 @@ from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
-from libs.client.inkwright import Inkwright, default_token
+from libs.client.credentials import found_token
+from libs.client.inkwright import Inkwright
 from libs.client.output import Exit, fail
 from libs.client.rest import ApiError, RestClient, Unreachable
 from libs.runtime.errors import Fault
@@ -20,9 +21,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 def inkwright(context: typer.Context) -> Inkwright:
     """The installation that the options before the command name."""
     options = context.ensure_object(dict)
-    token = options["token"] or default_token()
+    token = options["token"] or found_token(options["url"])
     if not token:
-        fail("no token: set INKWRIGHT_TOKEN to the one that `make run` prints, or INKWRIGHT_HOME to its folder.", Exit.USAGE)
+        fail("no token: `inkctl sign-in NAME`, or set INKWRIGHT_TOKEN, or INKWRIGHT_HOME to the installation's folder.", Exit.USAGE)
     client = Inkwright(RestClient(options["url"], token), project=options["project"])
     context.call_on_close(client.rest.close)
     return client

@@ -17,11 +17,12 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from inkwright.common.v1 import audit_pb2
 from libs.runtime import call_context
 from libs.runtime.errors import Conflict, InvalidInput
 from libs.runtime.subjects import fact_subject
 from libs.runtime.tables import OUTBOX
-from libs.runtime.times import utc_now
+from libs.runtime.times import to_timestamp, utc_now
 
 BUSY_TIMEOUT_SECONDS = 30.0
 LOCK_TIMEOUT_SECONDS = 10.0
@@ -201,20 +202,37 @@ class UnitOfWork:
         self._put(subject, message)
 
     async def commit(self) -> None:
-        """Make everything of this unit last, then wake the relay.
+        """Make everything of this unit last, then wake the relay. A call that changes something is recorded with its first unit.
 
         Raises:
             RuntimeError: the unit is read-only.
         """
         if self._read_only:
             raise RuntimeError("a read-only unit of work cannot commit")
+        change = call_context.change.get()
+        if change is not None and not change.is_recorded:
+            self.record(change)
         if self._told:
             connection = await self.session.connection()
             await connection.execute(insert(self.metadata.tables[OUTBOX]), self._told)
         await self.session.commit()
+        if change is not None:
+            change.is_recorded = True
         if self._told:
             self._told = []
             self._database.outbox_filled.set()
+
+    def record(self, change: call_context.Change) -> None:
+        """Let the audit log hear of a change, if and when this unit commits."""
+        made = audit_pb2.ChangeMade(
+            time=to_timestamp(self.now),
+            principal=change.caller.principal,
+            on_behalf_of=change.caller.on_behalf_of,
+            method=change.method,
+            resource=change.resource,
+            permission=change.permission,
+        )
+        self.tell(made, resource="audit", id="change")
 
     def _put(self, subject: str, message: Message) -> None:
         payload = message.SerializeToString()

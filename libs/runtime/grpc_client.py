@@ -8,6 +8,9 @@ import grpc
 from libs.runtime import call_context
 from libs.runtime.grpc_faults import fault_from_rpc_error
 from libs.runtime.grpc_server import CHANNEL_OPTIONS
+from libs.runtime.peer_channel import PeerChannel
+from libs.runtime.tls import SERVER_NAME
+from libs.runtime.trust import Credentials
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 
@@ -15,15 +18,25 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
-def connect(address: str) -> grpc.aio.Channel:
-    """A channel to ``host:port``; connects when first used and again, within 2 s, whenever the peer is back."""
-    options = [
+def connect(address: str, credentials: Credentials, *options: tuple[str, int]) -> grpc.aio.Channel:
+    """A channel to ``host:port``; connects when first used and again, within 2 s, whenever the peer is back.
+
+    Args:
+        address: of the peer.
+        credentials: shown with each call.
+        options: of the gRPC library, beside the house's own.
+    """
+    every = [
         *CHANNEL_OPTIONS,
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        *options,
     ]
-    return grpc.aio.insecure_channel(address, options=options)
+    if credentials.tls is None:
+        return PeerChannel(grpc.aio.insecure_channel(address, options=every), credentials.token)
+    named = [*every, ("grpc.ssl_target_name_override", SERVER_NAME)]
+    return PeerChannel(grpc.aio.secure_channel(address, credentials.tls.channel_credentials(), options=named), credentials.token)
 
 
 async def call(
@@ -99,7 +112,7 @@ def _metadata() -> tuple[tuple[str, str], ...]:
 
 
 def _peer(method: object) -> str:
-    # "/inkwright.dataset.v1.DatasetService/GetDataset" -> "dataset"; the library keeps the path to itself.
-    path = getattr(method, "_method", b"").decode()
+    # "/inkwright.dataset.v1.DatasetService/GetDataset" -> "dataset".
+    path = str(getattr(method, "path", ""))
     package = path.strip("/").split(".")
     return package[1] if package[0] == "inkwright" and len(package) > 2 else path or "called"

@@ -1,4 +1,4 @@
-"""One layer around every method: request id, resource, deadline, log line, faults."""
+"""One layer around every method: request id, resource, deadline, who calls and whether they may, log line, faults."""
 
 import asyncio
 import time
@@ -9,8 +9,13 @@ from typing import Any, TypeAlias
 import grpc
 
 from libs.runtime import call_context, logs
-from libs.runtime.errors import Fault, Internal
+from libs.runtime.access_token import AccessKey
+from libs.runtime.errors import Fault, Internal, Unauthenticated
 from libs.runtime.grpc_faults import STATUS_DETAILS_KEY, status_from_fault
+from libs.runtime.method_permission import method_name, permission_of
+from libs.runtime.names import check_project
+from libs.runtime.peer_channel import AUTHORIZATION_KEY
+from libs.runtime.request_resource import resource_of
 
 log = logs.get_logger()
 
@@ -19,8 +24,19 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 
+LOOKING = frozenset({"VIEW", "PREDICT", "INTERNAL_CALL"})
+"""Permissions of methods that change nothing a person would be asked about; an internal call is part of a change that is recorded."""
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the methods of our services; health and reflection stay as they are."""
+    """Wraps every method but those of the health service, which everybody may ask.
+
+    Args:
+        key: checks the callers' access tokens.
+    """
+
+    def __init__(self, key: AccessKey) -> None:
+        self._key = key
 
     async def intercept_service(
         self,
@@ -30,7 +46,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """See ``grpc.aio.ServerInterceptor``."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(("/grpc.health.", "/grpc.reflection.")):
+        if handler is None or method.startswith("/grpc.health."):
             return handler
         many_in, many_out = handler.request_streaming, handler.response_streaming
         inner: Any = {
@@ -45,15 +61,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[many_in, many_out]
-        wrapped = _streaming(method, inner) if many_out else _single(method, inner)
+        wrapped = _streaming(self._key, method, inner) if many_out else _single(self._key, method, inner)
         made: Handler = make(wrapped, handler.request_deserializer, handler.response_serializer)
         return made
 
 
-def _single(method: str, inner: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+def _single(key: AccessKey, method: str, inner: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
     async def handle(request: Any, context: Context) -> Any:
         with _bound(method, request, context) as call:
             try:
+                _let_in(key, method, request, context)
                 reply = await inner(request, context)
             except asyncio.CancelledError:
                 call.finish("CANCELLED")
@@ -67,10 +84,13 @@ def _single(method: str, inner: Callable[[Any, Context], Awaitable[Any]]) -> Cal
     return handle
 
 
-def _streaming(method: str, inner: Callable[[Any, Context], AsyncIterator[Any]]) -> Callable[[Any, Context], AsyncIterator[Any]]:
+def _streaming(
+    key: AccessKey, method: str, inner: Callable[[Any, Context], AsyncIterator[Any]]
+) -> Callable[[Any, Context], AsyncIterator[Any]]:
     async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
         with _bound(method, request, context) as call:
             try:
+                _let_in(key, method, request, context)
                 async for reply in inner(request, context):
                     yield reply
             except (asyncio.CancelledError, GeneratorExit):
@@ -94,6 +114,8 @@ class _Call:
     def finish(self, code: str, **fields: object) -> None:
         """Write the call's line."""
         milliseconds = round((time.monotonic() - self._began) * 1000, 1)
+        if caller := call_context.caller.get():
+            fields["caller"] = caller.principal
         log.info("call_finished", method=self._method, code=code, ms=milliseconds, **fields)
 
     async def abort(self, error: Exception, context: Context) -> None:
@@ -113,9 +135,27 @@ class _Call:
 def _bound(method: str, request: Any, context: Context) -> Iterator[_Call]:
     metadata = dict(context.invocation_metadata() or ())
     request_id = str(metadata.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id())
-    resource = getattr(request, "name", "") or getattr(request, "parent", "")
     # Each call runs in a task of its own, whose context ends with it: nothing needs to be set back.
     call_context.request_id.set(request_id)
     call_context.set_deadline(context.time_remaining())
-    with logs.bind(request_id=request_id, resource=str(resource)):
+    with logs.bind(request_id=request_id, resource=resource_of(request)):
         yield _Call(method)
+
+
+def _let_in(key: AccessKey, method: str, request: Any, context: Context) -> None:
+    """Note who calls, or refuse.
+
+    Raises:
+        Unauthenticated: no access token, or one that is not valid.
+        Forbidden: the caller has not the permission that the method carries.
+        NotFound: the resource is in a project that does not exist.
+    """
+    scheme, _, token = str(dict(context.invocation_metadata() or ()).get(AUTHORIZATION_KEY, "")).partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("The call has no access token; send it as the metadata `authorization: Bearer <token>`.")
+    caller, permission, resource = key.caller(token.strip()), permission_of(method), resource_of(request)
+    caller.require(permission)
+    check_project(resource)
+    call_context.caller.set(caller)
+    if permission not in LOOKING:
+        call_context.change.set(call_context.Change(method_name(method), resource, permission, caller))

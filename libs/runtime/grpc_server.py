@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from libs.runtime.grpc_interceptor import CallInterceptor
 from libs.runtime.logs import get_logger
+from libs.runtime.trust import Trust
 
 log = get_logger()
 
@@ -30,17 +31,19 @@ class GrpcServer:
 
     Args:
         address: ``host:port``; port 0 picks a free one.
+        trust: what callers are checked with. Only health answers strangers.
     """
 
     name = "grpc"
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, trust: Trust) -> None:
         self.address = address
+        self._tls = trust.tls
         self._health = health.aio.HealthServicer()
         self._services: list[str] = []
         # With port reuse a second process on the same port would silently take half of the calls.
         options = [*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)]
-        self._server = grpc.aio.server(interceptors=[CallInterceptor()], options=options)
+        self._server = grpc.aio.server(interceptors=[CallInterceptor(trust.key)], options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def add(self, add_servicer: Callable[[S, grpc.aio.Server], None], servicer: S, file: FileDescriptor) -> None:
@@ -62,7 +65,10 @@ class GrpcServer:
         """
         reflection.enable_server_reflection([*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         try:
-            port = self._server.add_insecure_port(self.address)
+            if self._tls is None:
+                port = self._server.add_insecure_port(self.address)
+            else:
+                port = self._server.add_secure_port(self.address, self._tls.server_credentials())
         except RuntimeError as error:
             raise OSError(f"{self.address} cannot be bound; another process may hold the port") from error
         self.address = f"{self.address.rpartition(':')[0]}:{port}"

@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import Final
 
-from libs.runtime.errors import InvalidInput
+from libs.runtime.errors import InvalidInput, NotFound
 
 DEFAULT_PROJECT: Final = "default"
 
@@ -77,6 +77,18 @@ class Pattern:
         return f"Pattern({self.template!r})"
 
 
+def check_project(name: str) -> None:
+    """Let pass what lies in the one project there is, or in none.
+
+    Raises:
+        NotFound: it lies in another.
+    """
+    first, _, rest = name.partition("/")
+    project = rest.partition("/")[0]
+    if first == "projects" and project != DEFAULT_PROJECT:
+        raise NotFound(f"There is no project {project[:60]!r}; there is one, {DEFAULT_PROJECT!r}.", project=project[:60])
+
+
 PROJECT: Final = Pattern("projects/{project}")
 DATASET: Final = Pattern("projects/{project}/datasets/{dataset}")
 IMAGE: Final = Pattern("projects/{project}/datasets/{dataset}/images/{image}")
@@ -89,6 +101,9 @@ NODE: Final = Pattern("projects/{project}/tasks/{task}/nodes/{node}")
 ATTEMPT: Final = Pattern("projects/{project}/tasks/{task}/nodes/{node}/attempts/{attempt}")
 MODEL: Final = Pattern("projects/{project}/models/{model}")
 DEPLOYMENT: Final = Pattern("projects/{project}/deployments/{deployment}")
+USER: Final = Pattern("users/{user}")
+TOKEN: Final = Pattern("users/{user}/tokens/{token}")
+AUDIT_ENTRY: Final = Pattern("auditEntries/{audit_entry}")
 DEAD_LETTER: Final = Pattern("deadLetters/{dead_letter}")
 INSTANCE: Final = Pattern("projects/{project}/deployments/{deployment}/instances/{instance}")
 

@@ -4,6 +4,8 @@ import shutil
 import sysconfig
 from pathlib import Path
 
+import bcrypt
+
 
 class NatsServerMissing(Exception):
     """No nats-server on this machine."""
@@ -22,20 +24,31 @@ def nats_server_path() -> str:
     return found
 
 
-def write_config(path: Path, *, port: int, store: Path) -> Path:
+def write_config(path: Path, *, port: int, store: Path, sign_in: tuple[str, str] | None = None) -> Path:
     """Write the configuration of one server on the loopback that loses nothing it acknowledged, and return the path.
 
     Args:
         path: the file.
         port: on 127.0.0.1.
         store: JetStream's folder.
+        sign_in: name and password (letters and digits) without which nobody gets further than the greeting; ``None`` lets everybody in.
     """
+    path.touch(mode=0o600)
     path.write_text(
         f"""listen: "127.0.0.1:{port}"
 jetstream {{
   store_dir: "{store}"
   sync_interval: always
 }}
-"""
+{_authorization(sign_in)}"""
     )
     return path
+
+
+def _authorization(sign_in: tuple[str, str] | None) -> str:
+    if sign_in is None:
+        return ""
+    user, password = sign_in
+    # The password has 256 random bits: the cheapest hash keeps it as well as a dear one would.
+    kept = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+    return f'authorization {{\n  user: "{user}"\n  password: "{kept}"\n}}\n'

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 KEY_FILE = "secret.key"
@@ -25,6 +27,7 @@ class InstallationKey:
     """One random AES-256 key an installation, in ``<home>/secret.key``, mode 0600. Whoever has it can read every stored token."""
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._cipher = AESGCM(key)
 
     @classmethod
@@ -40,6 +43,10 @@ class InstallationKey:
         if len(key) != KEY_BYTES:
             raise SecretUnreadable(f"{home / KEY_FILE} holds {len(key)} bytes, a key has {KEY_BYTES}; restore it from a backup")
         return cls(key)
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose, from which this one cannot be found (HKDF-SHA-256, RFC 5869)."""
+        return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"inkwright/{purpose}".encode()).derive(self._key)
 
     def encrypt(self, secret: str, *, purpose: str) -> bytes:
         """Encrypt; each call gives other bytes.

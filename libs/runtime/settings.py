@@ -1,16 +1,27 @@
 """Settings: the only reader of the environment (prefix ``INKWRIGHT_``)."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.runtime.logs import LogFormat
+from libs.runtime.secrets import InstallationKey
+from libs.runtime.tls import Tls
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder that holds ``libs``, ``services`` and ``gateway``."""
+
+
+BUS_USER: Final = "inkwright"
+"""Name under which processes sign in at the installation's own bus."""
+
+
+def bus_password(key: InstallationKey) -> str:
+    """Their password there."""
+    return key.derive("bus").hex()
 
 
 def _default_roots() -> str:
@@ -46,6 +57,11 @@ class ServiceSettings(BaseSettings):
     inference_database_url: str | None = None
     gateway_database_url: str | None = None
 
+    tls_certificate: Path | None = None
+    """PEM of this process; with the next two, calls between processes run over mutual TLS."""
+    tls_key: Path | None = None
+    tls_authority: Path | None = None
+
     log_level: str = "info"
     log_format: LogFormat = "json"
     grace_seconds: float = Field(default=10.0, gt=0)
@@ -62,6 +78,37 @@ class ServiceSettings(BaseSettings):
         """SQLAlchemy URL of this service's own database."""
         url: str | None = getattr(self, f"{self.service}_database_url")
         return url or f"sqlite+aiosqlite:///{self.home / 'db' / self.service}.sqlite"
+
+    @property
+    def bus_url(self) -> str:
+        """The bus's address with a name and a password: those in the setting, or else those of an installation's own server."""
+        if "@" in self.nats_url:
+            return self.nats_url
+        password = bus_password(InstallationKey.load(self.home))
+        return ",".join(url.replace("://", f"://{BUS_USER}:{password}@") for url in self.nats_url.split(","))
+
+    @property
+    def tls(self) -> Tls | None:
+        """The certificates; ``None`` for plain connections.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        return Tls.read(*self.tls_files) if self.tls_files else None
+
+    @property
+    def tls_files(self) -> tuple[Path, Path, Path] | None:
+        """Certificate, key and authority."""
+        if self.tls_certificate and self.tls_key and self.tls_authority:
+            return self.tls_certificate, self.tls_key, self.tls_authority
+        return None
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        files = (self.tls_certificate, self.tls_key, self.tls_authority)
+        if any(files) and not all(files):
+            raise ValueError("INKWRIGHT_TLS_CERTIFICATE, INKWRIGHT_TLS_KEY and INKWRIGHT_TLS_AUTHORITY go together; set all three or none")
+        return self
 
     def masked(self) -> dict[str, str]:
         """Every field for the one line at start, secrets and passwords hidden."""

@@ -12,6 +12,7 @@ from libs.runtime.logs import configure_logs, get_logger
 from libs.runtime.migrations import upgrade
 from libs.runtime.outbox import Relay
 from libs.runtime.service import Service, Worker, run_service
+from libs.runtime.trust import Trust
 from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
 from services.dataset.indexer import Indexer
@@ -33,12 +34,13 @@ async def build() -> Service:
 async def build_with(settings: DatasetSettings) -> Service:
     """``build`` for given settings."""
     await upgrade("dataset", settings.database_url)
+    trust = Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.nats_url, name="dataset")
+    bus = await Bus.connect(settings.bus_url, name="dataset")
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots))
     indexer = Indexer(work, stores)
-    server = GrpcServer(settings.address)
+    server = GrpcServer(settings.address, trust)
     server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from libs.runtime.errors import InvalidInput, NotFound, WrongState
-from libs.runtime.names import DEFAULT_PROJECT, DEPLOYMENT, MODEL, PROJECT, InvalidName, check_id
+from libs.runtime.errors import InvalidInput, WrongState
+from libs.runtime.names import DEPLOYMENT, MODEL, PROJECT, InvalidName, check_id
 from services.inference.deps import Deps
 from services.inference.domain import (
     STARTING_MESSAGE,
@@ -139,10 +139,12 @@ async def reveal_token(deps: Deps, name: str) -> str:
         NotFound: no such deployment.
         WrongState: it is one for suggestions, which has no public address.
     """
-    async with deps.work(read_only=True) as w:
+    async with deps.work() as w:
         deployment = await w.deployments.get(_parsed(name))
-    if deployment.purpose is not Purpose.PUBLIC:
-        raise WrongState(f"{name} serves suggestions only; it has no token.", name=name)
+        if deployment.purpose is not Purpose.PUBLIC:
+            raise WrongState(f"{name} serves suggestions only; it has no token.", name=name)
+        # Nothing changes, but that it was shown is written down.
+        await w.commit()
     return deps.key.decrypt(deployment.encrypted_token, purpose=deployment.name)
 
 
@@ -193,8 +195,6 @@ async def _await_model(deps: Deps, name: str) -> None:
 
 def _checked_name(parent: str, deployment_id: str) -> str:
     project = PROJECT.parse(parent)["project"]
-    if project != DEFAULT_PROJECT:
-        raise NotFound(f"There is no project {project}; there is one, {DEFAULT_PROJECT}.", name=parent)
     check_id(deployment_id, "deployment")
     if deployment_id.startswith(SUGGESTION_PREFIX):
         raise InvalidName(f"Names that begin with {SUGGESTION_PREFIX!r} are kept for suggestions; choose another.", value=deployment_id)

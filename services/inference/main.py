@@ -16,6 +16,7 @@ from libs.runtime.names import new_id
 from libs.runtime.outbox import Relay
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.service import Service, run_service
+from libs.runtime.trust import Trust, access_key
 from services.inference.api import InferenceApi
 from services.inference.bundles import BundleCache
 from services.inference.deps import Deps
@@ -43,9 +44,10 @@ async def build() -> Service:
 async def build_from(settings: InferenceSettings) -> Service:
     """Everything, from given settings; tests call this too."""
     await migrations.upgrade(settings.service, settings.database_url)
+    key, trust = InstallationKey.load(settings.home), Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.nats_url, name=settings.service)
-    trainer = connect(settings.trainer_address)
+    bus = await Bus.connect(settings.bus_url, name=settings.service)
+    trainer = connect(settings.trainer_address, trust.as_service("inference"))
     work = database.work(InferenceWork)
     routes = Routes(bus, work)
 
@@ -55,14 +57,14 @@ async def build_from(settings: InferenceSettings) -> Service:
     bundles = BundleCache(settings.bundle_folder, trainer, keep=settings.inference_cache_bundles, wake=wake)
     reconciler = Reconciler(
         work,
-        _launch(settings, wake),
+        _launch(settings, access_key(key), wake),
         bundles,
         routes,
         restart_seconds=settings.inference_restart_seconds,
         suggestion_idle_seconds=settings.inference_suggestion_idle_seconds,
     )
-    deps = Deps(work, settings, InstallationKey.load(settings.home), settings.host(), reconciler)
-    server = GrpcServer(settings.address)
+    deps = Deps(work, settings, key, settings.host(), reconciler)
+    server = GrpcServer(settings.address, trust)
     server.add(add_InferenceServiceServicer_to_server, InferenceApi(deps), inference_service_pb2.DESCRIPTOR)
     return Service(
         name=settings.service,
@@ -76,7 +78,7 @@ async def build_from(settings: InferenceSettings) -> Service:
     )
 
 
-def _launch(settings: InferenceSettings, wake: Callable[[], None]) -> Launch:
+def _launch(settings: InferenceSettings, key: bytes, wake: Callable[[], None]) -> Launch:
     def launch(deployment: Deployment, bundle: Path) -> InstanceProcess:
         orders = Orders(
             deployment=deployment.name,
@@ -85,7 +87,9 @@ def _launch(settings: InferenceSettings, wake: Callable[[], None]) -> Launch:
             bundle_digest=deployment.bundle_digest,
             engine=settings.inference_engine,
             num_threads=deployment.quota.num_threads,
-            nats_url=settings.nats_url,
+            nats_url=settings.bus_url,
+            access_key=key.hex(),
+            tls=settings.tls_files,
             queue_size=settings.inference_queue_size,
             max_image_bytes=settings.inference_max_image_bytes,
             max_image_pixels=settings.inference_max_image_pixels,

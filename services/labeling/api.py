@@ -1,12 +1,13 @@
 # ruff: noqa: N802 - the proto names the methods
 """The gRPC methods: read the request, call one action, convert."""
 
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.labeling.v1.labeling_service_pb2_grpc import LabelingServiceServicer
+from libs.runtime import call_context
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.labeling import actions, convert
 from services.labeling.peers import Peers
@@ -14,9 +15,6 @@ from services.labeling.runner import PrelabelRunner
 from services.labeling.store import Work
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-ACTOR_KEY: Final = "x-inkwright-actor"
-"""gRPC metadata in which the gateway names the person; without it the actor is ``user``."""
 
 
 class LabelingApi(LabelingServiceServicer):
@@ -42,7 +40,7 @@ class LabelingApi(LabelingServiceServicer):
     async def ApplyOperations(self, request: labeling_service_pb2.ApplyOperationsRequest, context: Context) -> page_pb2.Page:
         """See the proto."""
         operations = [convert.operation_from_proto(operation) for operation in request.operations]
-        applied = await actions.apply_operations(self._work, self._peers, request.name, operations, actor=_actor(context))
+        applied = await actions.apply_operations(self._work, self._peers, request.name, operations, actor=_actor())
         return convert.page_to_proto(*applied)
 
     async def ListOperations(
@@ -89,5 +87,7 @@ class LabelingApi(LabelingServiceServicer):
         )
 
 
-def _actor(context: Context) -> str:
-    return str(dict(context.invocation_metadata() or ()).get(ACTOR_KEY, "user"))[:100]
+def _actor() -> str:
+    caller = call_context.caller.get()
+    assert caller is not None, "the interceptor lets nobody in without a name"
+    return caller.actor

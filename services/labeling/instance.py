@@ -84,7 +84,8 @@ class SuggestionInstance:
         self.model = lease.model or self.model
         self._num_acquired += 1
         if lease.endpoint != self._endpoint:
-            old, self._channel, self._endpoint = self._channel, connect(lease.endpoint), lease.endpoint
+            old, self._endpoint = self._channel, lease.endpoint
+            self._channel = connect(lease.endpoint, self._peers.credentials)
             if old is not None:
                 await old.close()
 

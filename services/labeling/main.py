@@ -11,6 +11,7 @@ from libs.runtime.logs import configure_logs, get_logger
 from libs.runtime.migrations import upgrade
 from libs.runtime.outbox import Relay
 from libs.runtime.service import Service, Worker, run_service
+from libs.runtime.trust import Trust
 from services.labeling.api import LabelingApi
 from services.labeling.events import HEARINGS, Deps
 from services.labeling.peers import Peers
@@ -32,12 +33,13 @@ async def build() -> Service:
 async def build_with(settings: LabelingSettings) -> Service:
     """``build`` for given settings."""
     await upgrade("labeling", settings.database_url)
+    trust = Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.nats_url, name="labeling")
+    bus = await Bus.connect(settings.bus_url, name="labeling")
     work = database.work(LabelingWork)
-    peers = Peers.connect(settings.dataset_address, settings.inference_address)
+    peers = Peers(settings.dataset_address, settings.inference_address, trust.as_service("labeling"))
     runner = PrelabelRunner(work, peers, wait_seconds=settings.suggestion_wait_seconds, renew_seconds=settings.suggestion_renew_seconds)
-    server = GrpcServer(settings.address)
+    server = GrpcServer(settings.address, trust)
     server.add(add_LabelingServiceServicer_to_server, LabelingApi(work, peers, runner), labeling_service_pb2.DESCRIPTOR)
     return Service(
         "labeling",

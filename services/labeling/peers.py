@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import grpc
 
@@ -15,6 +15,7 @@ from inkwright.inference.v1.instance_service_pb2_grpc import InstanceServiceStub
 from libs.runtime.errors import NotFound, WrongState
 from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.names import DATASET, LABELS
+from libs.runtime.trust import Credentials
 from services.labeling.boxes import Box
 from services.labeling.convert import file_from_proto, image_from_proto, label_box_to_proto, line_from_proto
 from services.labeling.domain import IndexedImage, LabelFile, Page
@@ -41,18 +42,16 @@ class Lease:
 
 
 class Peers:
-    """Channels to the services labeling calls."""
+    """Channels to the services labeling calls; nothing is called yet."""
 
-    def __init__(self, dataset: grpc.aio.Channel, inference: grpc.aio.Channel) -> None:
+    def __init__(self, dataset_address: str, inference_address: str, credentials: Credentials) -> None:
+        self.credentials = credentials
+        """Shown to instances too."""
+        dataset, inference = connect(dataset_address, credentials), connect(inference_address, credentials)
         self._channels = [dataset, inference]
         self._dataset = DatasetServiceStub(dataset)
         self._inference = InferenceServiceStub(inference)
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
-
-    @classmethod
-    def connect(cls, dataset_address: str, inference_address: str) -> Self:
-        """Nothing is called yet."""
-        return cls(connect(dataset_address), connect(inference_address))
 
     async def close(self) -> None:
         """Close the channels."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from libs.runtime.db import WorkFactory
 from libs.runtime.object_store import ObjectStore
+from libs.runtime.trust import Trust
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import TrainerWork
 
@@ -52,5 +53,7 @@ class Deps:
     artifacts: ObjectStore
     """Bundles under ``<digest>.inkbundle``."""
     code_version: str
+    trust: Trust
+    """Signs the access tokens of nodes."""
     task_created: asyncio.Event
     """Set when a task waits for a version; wakes the freezer."""

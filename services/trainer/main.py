@@ -14,6 +14,7 @@ from libs.runtime.logs import configure_logs, get_logger
 from libs.runtime.migrations import upgrade
 from libs.runtime.outbox import Relay
 from libs.runtime.service import Service, run_service
+from libs.runtime.trust import Trust
 from services.trainer.api import TrainerApi
 from services.trainer.dataset_client import DatasetClient
 from services.trainer.deps import Deps
@@ -40,20 +41,22 @@ async def build_with(settings: TrainerSettings) -> Service:
     """``build`` for given settings."""
     settings.artifact_folder.mkdir(parents=True, exist_ok=True)
     await upgrade("trainer", settings.database_url)
+    trust = Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.nats_url, name="trainer")
-    channel = connect(settings.dataset_address)
+    bus = await Bus.connect(settings.bus_url, name="trainer")
+    channel = connect(settings.dataset_address, trust.as_service("trainer"))
     deps = Deps(
         work=database.work(TrainerWork),
         settings=settings,
         datasets=DatasetClient(channel),
         artifacts=LocalFolder(settings.artifact_folder),
         code_version=version("inkwright"),
+        trust=trust,
         task_created=asyncio.Event(),
     )
     remove_uploads(settings.upload_folder)
     await register_bases(deps)
-    server = GrpcServer(settings.address)
+    server = GrpcServer(settings.address, trust)
     server.add(trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server, TrainerApi(deps), trainer_service_pb2.DESCRIPTOR)
     workers = [NodeWorker(deps, bus, number=number) for number in range(1, settings.trainer_workers + 1)]
     return Service(

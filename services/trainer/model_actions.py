@@ -8,7 +8,7 @@ from pathlib import Path
 from libs.ocrkit.bundle import SUFFIX, BundleInvalid
 from libs.runtime.errors import InvalidInput, NotFound, TooLarge
 from libs.runtime.logs import get_logger
-from libs.runtime.names import DEFAULT_PROJECT, MODEL, InvalidName, check_id, new_id
+from libs.runtime.names import DEFAULT_PROJECT, MODEL, InvalidName, check_id, check_project, new_id
 from services.trainer.bundles import check_graphs, keep_bundle, key_of
 from services.trainer.deps import Deps
 from services.trainer.events import tell_model, tell_retired
@@ -60,6 +60,8 @@ async def import_model(deps: Deps, name: str, chunks: AsyncIterator[bytes]) -> M
         BundleInvalid: what is wrong with the file.
     """
     check_id(MODEL.parse(name)["model"], "model")
+    # The call streams, so its first message was not looked at before.
+    check_project(name)
     async with deps.work(read_only=True) as w:
         await w.models.check_free(name)
     deps.settings.upload_folder.mkdir(parents=True, exist_ok=True)

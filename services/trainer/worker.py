@@ -11,6 +11,7 @@ from inkwright.trainer.v1 import trainer_events_pb2
 from libs.ocrkit.bundle import SUFFIX
 from libs.runtime import logs
 from libs.runtime.bus import BUS_ERRORS, Bus
+from libs.runtime.caller import Caller
 from libs.runtime.child import Child, Exit
 from libs.runtime.errors import Fault, WrongState
 from libs.runtime.names import MODEL
@@ -35,6 +36,8 @@ CHILD_GRACE_SECONDS = 1.5
 """Together with ``LOOK_SECONDS`` well under the 5 s a person waits for a termination."""
 RETRY_SECONDS = 5.0
 KEPT_STDERR_LINES = 30
+NODE_TOKEN_SECONDS = 86400
+"""Longer than any node fetches images."""
 
 
 class NodeWorker:
@@ -215,6 +218,8 @@ def node_spec(deps: Deps, hold: Hold) -> NodeSpec:
         task=task.name,
         version=task.version,
         dataset_address=deps.settings.dataset_address,
+        access_token=deps.trust.key.sign(Caller("services/trainer", frozenset({"VIEW"})), seconds=NODE_TOKEN_SECONDS),
+        tls=deps.settings.tls_files and tuple(map(str, deps.settings.tls_files)),
         folder=folder,
         base=task.order.base,
         bases={base: str(folder / "bases" / f"{MODEL.parse(base)['model']}{SUFFIX}") for base in hold.bases},

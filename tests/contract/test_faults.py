@@ -8,16 +8,17 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import wrappers_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, wrappers_pb2
 from google.protobuf.wrappers_pb2 import StringValue
 
-from inkwright.common.v1 import errors_pb2
+from inkwright.common.v1 import errors_pb2, permission_pb2
 from libs.runtime import call_context, errors, grpc_faults
 from libs.runtime.errors import Fault, all_faults
 from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.grpc_faults import code_of
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.testing import free_port
+from tests.trust import CREDENTIALS, TRUST
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,9 +83,24 @@ class Server:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inkwright.echo.v1.EchoService", handlers),))
 
 
+def annotated_echo() -> None:
+    """Let the protos know the service above: a method that carries no permission is nobody's."""
+    file = descriptor_pb2.FileDescriptorProto(name="echo.proto", package="inkwright.echo.v1", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    service = file.service.add(name="EchoService")
+    for name, streams in (("Say", False), ("Count", True)):
+        text = ".google.protobuf.StringValue"
+        method = service.method.add(name=name, input_type=text, output_type=text, server_streaming=streams)
+        method.options.Extensions[permission_pb2.permission] = permission_pb2.VIEW
+    descriptor_pool.Default().Add(file)
+
+
+annotated_echo()
+
+
 class Client:
     def __init__(self, address: str) -> None:
-        self.channel = connect(address)
+        self.channel = connect(address, CREDENTIALS)
         forms: dict[str, Any] = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
         self.say: Any = self.channel.unary_unary("/inkwright.echo.v1.EchoService/Say", **forms)
         self.count: Any = self.channel.unary_stream("/inkwright.echo.v1.EchoService/Count", **forms)
@@ -97,7 +113,7 @@ async def server() -> Server:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[Client]:
-    running = GrpcServer("127.0.0.1:0")
+    running = GrpcServer("127.0.0.1:0", TRUST)
     running.add(server.add, server, wrappers_pb2.DESCRIPTOR)
     await running.start()
     client = Client(running.address)

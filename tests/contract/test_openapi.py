@@ -27,7 +27,7 @@ async def test_it_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
 
 async def test_every_binding_and_every_hand_written_route_is_in_it(document: dict[str, Any]) -> None:
     documented = {operation["operationId"] for item in document["paths"].values() for operation in item.values()}
-    hand_written = {"ReadImageBytes", "DownloadBundle", "ImportBundle", "StreamEvents", "Predict"}
+    hand_written = {"ReadImageBytes", "DownloadBundle", "ImportBundle", "StreamEvents", "Predict", "SignIn", "SignOut"}
     assert documented == {binding.method.name for binding in bindings()} | hand_written
 
 
@@ -52,4 +52,7 @@ async def test_every_reference_leads_somewhere_and_every_operation_names_its_rig
     assert names <= document["components"]["schemas"].keys()
     for path, item in document["paths"].items():
         for operation in item.values():
-            assert path.startswith("/api/") or operation["x-inkwright-permission"] in ("VIEW", "LABEL", "TRAIN", "DEPLOY", "ADMINISTER")
+            if path.startswith("/api/") or path == "/v1/session":
+                continue
+            assert operation["x-inkwright-permission"] in ("VIEW", "LABEL", "TRAIN", "DEPLOY", "ADMINISTER", "SIGNED_IN")
+            assert operation["security"] == [{"token": []}, {"session": []}]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.postgres import Postgres, postgres_server
 
-SERVICES = ("dataset", "labeling", "trainer", "inference")
+SERVICES = ("dataset", "labeling", "trainer", "inference", "gateway")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.logs import configure_logs, get_logger
 from libs.runtime.service import Service, Worker, run_service
 from libs.runtime.settings import ServiceSettings
+from tests.trust import TRUST
 
 log = get_logger()
 
@@ -64,7 +65,7 @@ async def build() -> Service:
     (pids / settings.service).write_text(str(os.getpid()))
     return Service(
         settings.service,
-        doors=[GrpcServer(settings.address)],
+        doors=[GrpcServer(settings.address, TRUST)],
         workers=[Part("worker"), *([Worker("broken", crash)] if "crash" in sys.argv else [])],
         relay=Part("relay"),
         consumers=[Part("consumer")],

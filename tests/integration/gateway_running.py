@@ -19,6 +19,7 @@ from libs.runtime.secrets import InstallationKey
 from libs.runtime.service import serve
 from libs.runtime.testing import NatsServer, assert_eventually, free_port
 from tests.gateway_world import ADMIN_TOKEN, DEPLOYMENT_TOKEN, DIGEST, element, instance_entry, route_entry
+from tests.trust import keyed
 
 
 @dataclass
@@ -65,7 +66,7 @@ async def running_gateway(nats: NatsServer, home: Path, **changed: Any) -> Async
     nowhere = {f"{service}_address": f"127.0.0.1:{free_port()}" for service in ("dataset", "labeling", "trainer", "inference")}
     settings = GatewaySettings(
         **{
-            "home": home,
+            "home": keyed(home),
             "nats_url": nats.url,
             "gateway_address": "127.0.0.1:0",
             "token": SecretStr(ADMIN_TOKEN),

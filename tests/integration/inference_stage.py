@@ -29,6 +29,7 @@ from libs.runtime.key_value import KeyValue
 from libs.runtime.subjects import fact_subject
 from libs.runtime.testing import NatsServer, assert_eventually, nats_server
 from services.inference.settings import InferenceSettings
+from tests.trust import CREDENTIALS, TRUST, keyed
 
 PROJECT = "projects/default"
 State = deployment_pb2.Deployment.State
@@ -163,11 +164,11 @@ async def stage(folder: Path, **settings: object) -> AsyncIterator[Stage]:
     async with nats_server(folder) as nats:
         bus = await Bus.connect(nats.url, name="test")
         trainer = SmallTrainer(bus)  # type: ignore[abstract]
-        server = GrpcServer("127.0.0.1:0")
+        server = GrpcServer("127.0.0.1:0", TRUST)
         server.add(trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server, trainer, trainer_service_pb2.DESCRIPTOR)
         await server.start()
         fixed: dict[str, object] = {
-            "home": folder / "home",
+            "home": keyed(folder / "home"),
             "nats_url": nats.url,
             "inference_address": "127.0.0.1:0",
             "trainer_address": server.address,
@@ -186,7 +187,7 @@ class Client:
     """The service as its callers see it."""
 
     def __init__(self, address: str) -> None:
-        self.channel = connect(address)
+        self.channel = connect(address, CREDENTIALS)
         self.stub = inference_service_pb2_grpc.InferenceServiceStub(self.channel)
 
     async def create(self, deployment_id: str, *, request_id: str = "", **fields: object) -> deployment_pb2.Deployment:
@@ -267,6 +268,6 @@ async def client(address: str) -> AsyncIterator[Client]:
 
 async def predict(endpoint: str, image: bytes) -> instance_service_pb2.PredictResponse:
     """Have an instance read an image."""
-    async with connect(endpoint) as channel:
+    async with connect(endpoint, CREDENTIALS) as channel:
         request = instance_service_pb2.PredictRequest(image=image)
         return await call(InstanceServiceStub(channel).Predict, request, deadline_seconds=30.0)

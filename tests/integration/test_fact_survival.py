@@ -25,6 +25,7 @@ from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image
 from tests.integration.running import running
 from tests.integration.world import NOBODY, World
+from tests.trust import CREDENTIALS, keyed
 
 
 @asynccontextmanager
@@ -40,7 +41,7 @@ async def dataset_process(environment: dict[str, str]) -> AsyncIterator[Child]:
 
 
 async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path, databases: Databases) -> None:
-    roots, home, address = tmp_path / "roots", tmp_path / "home", f"127.0.0.1:{free_port()}"
+    roots, home, address = tmp_path / "roots", keyed(tmp_path / "home"), f"127.0.0.1:{free_port()}"
     for number in range(5):
         write_image(roots / "cards" / f"{number}.png")
     async with AsyncExitStack() as stack:
@@ -51,7 +52,8 @@ async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path, data
             "INKWRIGHT_NATS_URL": nats.url,
             "INKWRIGHT_DATASET_ADDRESS": address,
         }
-        channel, nobody = await stack.enter_async_context(connect(address)), await stack.enter_async_context(connect(NOBODY))
+        channel = await stack.enter_async_context(connect(address, CREDENTIALS))
+        nobody = await stack.enter_async_context(connect(NOBODY, CREDENTIALS))
         world = World(nats, home, roots, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
         async with dataset_process(environment) as process:
             await nats.kill()
@@ -60,7 +62,11 @@ async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path, data
             await process.terminate(0)
         await nats.start()
         settings = LabelingSettings(home=home, nats_url=nats.url, dataset_address=address, labeling_address="127.0.0.1:0")
-        async with dataset_process(environment), running(build_labeling(settings)) as labeling_address, connect(labeling_address) as opened:
+        async with (
+            dataset_process(environment),
+            running(build_labeling(settings)) as labeling_address,
+            connect(labeling_address, CREDENTIALS) as opened,
+        ):
             world.labeling = LabelingServiceStub(opened)
             pages = await world.opened(dataset.name, 5)
             assert sorted(pages) == [f"{number}.png" for number in range(5)]
@@ -71,7 +77,7 @@ async def test_facts_committed_without_a_bus_survive_kill_9(tmp_path: Path, data
 async def test_a_sync_that_was_wanted_is_done_by_the_next_process(tmp_path: Path, databases: Databases) -> None:
     write_image(tmp_path / "cards" / "a.png")
     async with nats_server(tmp_path) as nats:
-        settings = DatasetSettings(home=tmp_path / "home", nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(tmp_path))
+        settings = DatasetSettings(home=keyed(tmp_path / "home"), nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(tmp_path))
         await upgrade("dataset", settings.database_url)
         database = Database(settings.database_url)
         # All that a process leaves which died right after it answered CreateDataset.
@@ -87,6 +93,10 @@ async def test_a_sync_that_was_wanted_is_done_by_the_next_process(tmp_path: Path
         )
         assert created.state is DatasetState.INDEXING
         await database.close()
-        async with running(build_dataset(settings)) as address, connect(address) as channel, connect(NOBODY) as nobody:
+        async with (
+            running(build_dataset(settings)) as address,
+            connect(address, CREDENTIALS) as channel,
+            connect(NOBODY, CREDENTIALS) as nobody,
+        ):
             world = World(nats, settings.home, tmp_path, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
             assert (await world.synced(created.name, 1)).counts.num_images == 1

@@ -162,7 +162,7 @@ async def test_operations_apply_once_and_all_or_none(world: World) -> None:
     request.page_token = reply.next_page_token
     operations = [*reply.operations, *(await call(world.labeling.ListOperations, request)).operations]
     assert [(one.sequence, one.WhichOneof("kind")) for one in operations] == [(1, "create_box"), (2, "create_box"), (3, "retype_box")]
-    assert [one.actor for one in operations] == ["label-file", "user", "user"]
+    assert [one.actor for one in operations] == ["label-file", "users/ann", "users/ann"]
     later = await call(world.labeling.ListOperations, labeling_service_pb2.ListOperationsRequest(parent=page.name, after_sequence=2))
     assert [one.sequence for one in later.operations] == [3]
 

@@ -23,6 +23,7 @@ from libs.runtime.testing import assert_eventually
 from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, dataset_world, with_labeling
+from tests.trust import TRUST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,7 +35,7 @@ class Instance(InstanceServiceServicer):
     """Reads one line on every image, "width x height"; the test may hold it back or let it fail."""
 
     def __init__(self) -> None:
-        self.server = GrpcServer("127.0.0.1:0")
+        self.server = GrpcServer("127.0.0.1:0", TRUST)
         self.server.add(add_InstanceServiceServicer_to_server, self, instance_service_pb2.DESCRIPTOR)
         self.allowed = asyncio.Event()
         self.allowed.set()
@@ -63,7 +64,7 @@ class Inference(InferenceServiceServicer):
     """Hands out the instance the test names."""
 
     def __init__(self) -> None:
-        self.server = GrpcServer("127.0.0.1:0")
+        self.server = GrpcServer("127.0.0.1:0", TRUST)
         self.server.add(add_InferenceServiceServicer_to_server, self, inference_service_pb2.DESCRIPTOR)
         self.instance: Instance | None = None
         self.num_not_ready = 0

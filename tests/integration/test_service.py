@@ -16,6 +16,7 @@ from libs.runtime.grpc_client import connect
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.testing import free_port
 from tests.integration.processes import mentioning
+from tests.trust import CREDENTIALS, TRUST
 
 
 async def run(home: Path, *arguments: str, signals: int = 0, when: str = "service_ready") -> tuple[int, list[dict[str, object]]]:
@@ -66,18 +67,18 @@ async def test_a_signal_ends_a_build_that_waits(tmp_path: Path) -> None:
 
 
 async def test_a_taken_port_is_an_error_and_not_shared() -> None:
-    first = GrpcServer("127.0.0.1:0")
+    first = GrpcServer("127.0.0.1:0", TRUST)
     await first.start()
     with pytest.raises(OSError, match=first.address):
-        await GrpcServer(first.address).start()
+        await GrpcServer(first.address, TRUST).start()
     await first.stop(0)
 
 
 async def test_health_and_reflection_answer_and_stop_serving_is_told() -> None:
-    server = GrpcServer("127.0.0.1:0")
+    server = GrpcServer("127.0.0.1:0", TRUST)
     await server.start()
     assert await health.grpc_service(server.address)
-    async with connect(server.address) as channel:
+    async with connect(server.address, CREDENTIALS) as channel:
         info = channel.stream_stream(
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
             request_serializer=ServerReflectionRequest.SerializeToString,

@@ -24,6 +24,7 @@ from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.subjects import fact_subject
 from libs.runtime.testing import NatsServer, assert_eventually, nats_server
 from services.trainer.settings import TrainerSettings
+from tests.trust import CREDENTIALS, TRUST, keyed
 
 DATASET = "projects/default/datasets/receipts"
 M = TypeVar("M", bound=Message)
@@ -179,11 +180,11 @@ async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncI
         bus = await Bus.connect(nats.url, name="test")
         datasets = SmallDatasets(bus, pages)  # type: ignore[abstract]
         datasets.opened.set()
-        server = GrpcServer("127.0.0.1:0")
+        server = GrpcServer("127.0.0.1:0", TRUST)
         server.add(dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, datasets, dataset_service_pb2.DESCRIPTOR)
         await server.start()
         settings = TrainerSettings(
-            home=folder / "home",
+            home=keyed(folder / "home"),
             models=models,
             nats_url=nats.url,
             trainer_address="127.0.0.1:0",
@@ -211,7 +212,7 @@ class Client:
     """The trainer as its callers see it."""
 
     def __init__(self, address: str) -> None:
-        self.channel = connect(address)
+        self.channel = connect(address, CREDENTIALS)
         self.stub = trainer_service_pb2_grpc.TrainerServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:

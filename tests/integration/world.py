@@ -17,6 +17,7 @@ from services.dataset.settings import DatasetSettings
 from services.labeling.main import build_with as build_labeling
 from services.labeling.settings import LabelingSettings
 from tests.integration.running import running
+from tests.trust import CREDENTIALS, keyed
 
 if TYPE_CHECKING:
     from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub
@@ -154,12 +155,12 @@ async def dataset_world(tmp_path: Path) -> AsyncIterator[World]:
     """A running dataset service, nothing else."""
     async with AsyncExitStack() as stack:
         nats = await stack.enter_async_context(nats_server(tmp_path))
-        home, roots = tmp_path / "home", tmp_path / "roots"
+        home, roots = keyed(tmp_path / "home"), tmp_path / "roots"
         (roots / "cards").mkdir(parents=True)
         settings = DatasetSettings(home=home, nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(roots))
         address = await stack.enter_async_context(running(build_dataset(settings)))
-        channel = await stack.enter_async_context(connect(address))
-        nobody = await stack.enter_async_context(connect(NOBODY))
+        channel = await stack.enter_async_context(connect(address, CREDENTIALS))
+        nobody = await stack.enter_async_context(connect(NOBODY, CREDENTIALS))
         yield World(nats, home, roots, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
 
 
@@ -182,6 +183,6 @@ async def with_labeling(world: World, *, inference_address: str = NOBODY) -> Asy
         suggestion_wait_seconds=1.0,
         suggestion_renew_seconds=0.1,
     )
-    async with running(build_labeling(settings)) as address, connect(address) as channel:
+    async with running(build_labeling(settings)) as address, connect(address, CREDENTIALS) as channel:
         world.labeling = LabelingServiceStub(channel)
         yield

@@ -10,6 +10,7 @@ from libs.runtime.errors import NoReadyInstance, NotFound
 from libs.runtime.key_value import KeyChange
 from libs.runtime.secrets import InstallationKey
 from tests.gateway_world import DEPLOYMENT_TOKEN, instance_entry, route_entry
+from tests.trust import CREDENTIALS
 
 KEY = InstallationKey(b"k" * 32)
 
@@ -29,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def table(clock: Clock) -> AsyncIterator[RoutingTable]:
-    table = RoutingTable(KEY, clock=clock)
+    table = RoutingTable(KEY, CREDENTIALS, clock=clock)
     yield table
     await table.close()
 

@@ -6,7 +6,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.ocrkit.engines.engine import EngineName
+from libs.runtime.access_token import AccessKey
 from libs.runtime.logs import LogFormat
+from libs.runtime.tls import Tls
+from libs.runtime.trust import Trust
 
 INSTANCES_BUCKET: Final = "instances"
 """Key-value bucket of the instances that are ready."""
@@ -21,6 +24,8 @@ class Orders(BaseModel):
         bundle_path: a file that stays while the instance lives.
         bundle_digest: what the bundle must have.
         num_threads: cores the engine may use.
+        access_key: what it checks callers with, in hexadecimal digits.
+        tls: files of certificate, key and authority; ``None`` for plain connections.
         queue_size: requests it holds, the one in work included.
         drain_seconds: how long it may finish what it has once it is told to end.
     """
@@ -34,12 +39,19 @@ class Orders(BaseModel):
     engine: EngineName
     num_threads: int = Field(ge=1)
     nats_url: str
+    access_key: str = Field(repr=False)
+    tls: tuple[Path, Path, Path] | None = None
     queue_size: int = Field(ge=1)
     max_image_bytes: int = Field(ge=1)
     max_image_pixels: int = Field(ge=1)
     drain_seconds: float = Field(gt=0)
     log_level: str = "info"
     log_format: LogFormat = "json"
+
+    @property
+    def trust(self) -> Trust:
+        """As a server of calls."""
+        return Trust(AccessKey(bytes.fromhex(self.access_key)), Tls.read(*self.tls) if self.tls else None)
 
 
 class Told(BaseModel):

@@ -13,6 +13,8 @@ from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_servi
 from libs.runtime.errors import Conflict
 from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.names import IMAGE
+from libs.runtime.tls import Tls
+from libs.runtime.trust import Credentials
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, write_json
 
@@ -42,7 +44,8 @@ def run(spec: NodeSpec, report: Report) -> None:
 
 async def _run(spec: NodeSpec, report: Report) -> None:
     spec.images_folder.mkdir(parents=True, exist_ok=True)
-    async with connect(spec.dataset_address) as channel:
+    credentials = Credentials(lambda: spec.access_token, Tls.read(*(Path(file) for file in spec.tls)) if spec.tls else None)
+    async with connect(spec.dataset_address, credentials) as channel:
         stub = dataset_service_pb2_grpc.DatasetServiceStub(channel)
         entries = [entry async for entry in _entries(stub, spec.version)]
         labeled = [entry for entry in entries if entry.label_digest]

@@ -5,7 +5,7 @@ Standard library only: the entry of every child imports it, and a child must not
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ class NodeSpec:
         task: name of the task.
         version: name of the frozen version.
         dataset_address: where the dataset service answers.
+        access_token: with which it lets the node look.
+        tls: files of certificate, key and authority; ``None`` for plain connections.
         folder: the task's work folder; gone when the task ends.
         base: name of the base model; empty until ``preflight`` has chosen one.
         bases: file of the base by its name; of all bases while none is chosen, the default first.
@@ -32,6 +34,8 @@ class NodeSpec:
     task: str
     version: str
     dataset_address: str
+    access_token: str = field(repr=False)
+    tls: tuple[str, ...] | None
     folder: Path
     base: str
     bases: dict[str, str]
