@@ -67,6 +67,7 @@ chaos: models ## kill processes of a working installation at seeded points, on b
 
 full: check test demo bench-read bench-train ## everything, long tests on PostgreSQL and benchmarks on generated pages included
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
+	$(BIN)/python -m pytest -q tests/full
 
 # An environment of its own: what RapidOCR needs must not decide what Inkwright runs on.
 build/peers/.ready: Makefile

@@ -5,6 +5,8 @@ import asyncio
 import grpc
 from grpc_health.v1 import health_pb2
 
+from libs.runtime.tls import SERVER_NAME, Tls
+
 ANSWER_SECONDS = 2.0
 
 
@@ -20,10 +22,10 @@ async def http(address: str, path: str) -> bool:
     return b" 200 " in await _first_line(_reachable(host), int(port), request)
 
 
-async def grpc_service(address: str) -> bool:
+async def grpc_service(address: str, tls: Tls | None = None) -> bool:
     """Whether the gRPC health service at ``host:port`` says SERVING."""
     host, _, port = address.rpartition(":")
-    async with grpc.aio.insecure_channel(f"{_reachable(host)}:{port}") as channel:
+    async with _channel(f"{_reachable(host)}:{port}", tls) as channel:
         try:
             check = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",
@@ -34,6 +36,12 @@ async def grpc_service(address: str) -> bool:
         except grpc.RpcError:
             return False
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(target)
+    return grpc.aio.secure_channel(target, tls.channel_credentials(), [("grpc.ssl_target_name_override", SERVER_NAME)])
 
 
 async def _first_line(host: str, port: int, request: bytes) -> bytes:

@@ -11,6 +11,7 @@ from deploy.embedded.settings import SERVICES, EmbeddedSettings
 from libs.runtime.nats_binary import nats_server_path, write_config
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.settings import BUS_USER, bus_password
+from libs.runtime.tls import Tls
 
 
 class Stage(IntEnum):
@@ -49,7 +50,7 @@ def processes(settings: EmbeddedSettings, token: str) -> list[Process]:
     gateway = settings.gateway_address
     return [
         Process("nats", Stage.BUS, (nats_server_path(), "-c", str(nats_conf)), lambda: health.nats(nats_port)),
-        *(_service(name, getattr(settings, f"{name}_address")) for name in SERVICES),
+        *(_service(name, getattr(settings, f"{name}_address"), settings.tls) for name in SERVICES),
         Process("gateway", Stage.GATEWAY, _python("gateway.main"), lambda: health.http(gateway, "/healthz"), {"INKWRIGHT_TOKEN": token}),
     ]
 
@@ -71,8 +72,8 @@ def environment(settings: EmbeddedSettings) -> dict[str, str]:
     return {f"INKWRIGHT_{key.upper()}": str(value) for key, value in told.items()} | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 
 
-def _service(name: str, address: str) -> Process:
-    return Process(name, Stage.SERVICE, _python(f"services.{name}.main"), lambda: health.grpc_service(address))
+def _service(name: str, address: str, tls: Tls | None) -> Process:
+    return Process(name, Stage.SERVICE, _python(f"services.{name}.main"), lambda: health.grpc_service(address, tls))
 
 
 def _python(module: str) -> tuple[str, ...]:

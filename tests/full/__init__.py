@@ -1,0 +1,1 @@
+"""Tests that take long: part of `make full` alone."""
