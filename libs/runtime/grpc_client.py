@@ -95,7 +95,9 @@ def _timeout(wanted: float | None, default: float | None) -> float | None:
 
 def _metadata() -> tuple[tuple[str, str], ...]:
     request_id = call_context.request_id.get() or call_context.new_request_id()
-    return ((call_context.REQUEST_ID_KEY, request_id),)
+    traceparent = call_context.traceparent.get()
+    trace = ((call_context.TRACEPARENT_KEY, traceparent),) if traceparent else ()
+    return ((call_context.REQUEST_ID_KEY, request_id), *trace)
 
 
 def _peer(method: object) -> str:
