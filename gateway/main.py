@@ -6,6 +6,7 @@ from functools import partial
 from gateway.app import Parts, build_app
 from gateway.auth import load_admin_token
 from gateway.console.letters import EventApi
+from gateway.console.status import StatusApi
 from gateway.metrics import gateway_probes
 from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
@@ -41,14 +42,15 @@ async def build_service(settings: GatewaySettings) -> Service:
         "trainer": settings.trainer_address,
         "inference": settings.inference_address,
     }
-    peers = Peers(addresses, EventApi(bus))
+    status = StatusApi(bus, settings.home, settings.address, addresses)
+    peers = Peers(addresses, {"EventService": EventApi(bus), "StatusService": status})
     stopping = asyncio.Event()
     app = build_app(Parts(settings, admin_token, peers, bus, table, stopping))
     return Service(
         name=settings.service,
         doors=[HttpDoor(app, settings.address, stopping), *metrics_doors(settings, gateway_probes(bus, table))],
         consumers=[Worker("routing", partial(table.follow, bus))],
-        closers=[table.close, peers.close, bus.close],
+        closers=[table.close, status.close, peers.close, bus.close],
         grace_seconds=settings.grace_seconds,
     )
 

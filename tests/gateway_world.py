@@ -16,13 +16,20 @@ from google.protobuf.empty_pb2 import Empty
 
 from gateway.app import Parts, build_app
 from gateway.console.letters import EventApi
+from gateway.console.status import StatusApi
 from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
 from gateway.transcode.call import Peers
 from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
-from inkwright.inference.v1 import inference_service_pb2, inference_service_pb2_grpc, instance_service_pb2, instance_service_pb2_grpc
-from inkwright.trainer.v1 import model_pb2, trainer_service_pb2, trainer_service_pb2_grpc
+from inkwright.inference.v1 import (
+    deployment_pb2,
+    inference_service_pb2,
+    inference_service_pb2_grpc,
+    instance_service_pb2,
+    instance_service_pb2_grpc,
+)
+from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2, trainer_service_pb2_grpc
 from libs.runtime import call_context
 from libs.runtime.bus import Bus
 from libs.runtime.errors import AlreadyExists, Conflict, Fault, NotFound
@@ -168,6 +175,10 @@ class FakeTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
     def __init__(self) -> None:
         self.bundles: dict[str, bytes] = {}
         self.largest_piece = 0
+        self.tasks: list[task_pb2.Task] = []
+
+    async def ListTasks(self, request: Any, context: Any) -> trainer_service_pb2.ListTasksResponse:  # noqa: N802
+        return trainer_service_pb2.ListTasksResponse(tasks=self.tasks)
 
     async def ImportModel(  # noqa: N802
         self, requests: AsyncIterator[trainer_service_pb2.ImportModelRequest], context: Any
@@ -195,6 +206,10 @@ class FakeInference(inference_service_pb2_grpc.InferenceServiceServicer):
 
     def __init__(self) -> None:
         self.fault: Fault = NotFound("There is no such deployment.")
+        self.deployments: list[deployment_pb2.Deployment] = []
+
+    async def ListDeployments(self, request: Any, context: Any) -> inference_service_pb2.ListDeploymentsResponse:  # noqa: N802
+        return inference_service_pb2.ListDeploymentsResponse(deployments=self.deployments)
 
     async def GetDeployment(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise self.fault
@@ -278,11 +293,14 @@ async def gateway_world(home: Path, *, bus: Bus | None = None, **changed: Any) -
         table = RoutingTable(key)
         addresses = {"dataset": dataset_at.address, "trainer": trainer_at.address, "inference": inference_at.address}
         bus = bus or Bus(nats.aio.client.Client(), ())
-        peers = Peers({**addresses, "labeling": f"127.0.0.1:{free_port()}"}, EventApi(bus))
+        addresses["labeling"] = f"127.0.0.1:{free_port()}"
+        status = StatusApi(bus, home, settings.address, addresses)
+        peers = Peers(addresses, {"EventService": EventApi(bus), "StatusService": status})
         app = build_app(Parts(settings, ADMIN_TOKEN, peers, bus, table, asyncio.Event()))
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as http:
             yield World(settings, key, table, http, datasets, trainer, inference)
         await table.close()
+        await status.close()
         await peers.close()

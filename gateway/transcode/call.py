@@ -20,10 +20,10 @@ class Peers:
 
     Args:
         addresses: ``host:port`` by service name.
-        own: has an ``async def`` for each method of the gateway's services, from request to reply.
+        own: for each of the gateway's services, by its short name, what has an ``async def`` for each method, from request to reply.
     """
 
-    def __init__(self, addresses: Mapping[str, str], own: object) -> None:
+    def __init__(self, addresses: Mapping[str, str], own: Mapping[str, object]) -> None:
         self._own = own
         self._channels = {service: grpc_client.connect(address) for service, address in addresses.items()}
         self._methods: dict[str, Any] = {}
@@ -36,7 +36,7 @@ class Peers:
         """
         reply: Message
         if _service(method) == OWN_SERVICE:
-            reply = await getattr(self._own, method.name)(request)
+            reply = await getattr(self._own[method.containing_service.name], method.name)(request)
         else:
             reply = await grpc_client.call(self._callable(method), request, deadline_seconds=deadline_seconds)
         return reply
