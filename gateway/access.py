@@ -57,6 +57,7 @@ class RequestScope:
 
 
 def _describe(span: traces.Span, http_method: str, template: str, status: int) -> None:
+    span.rename(f"{http_method} {template}")
     span.note("http.request.method", http_method)
     span.note("http.route", template)
     span.note("http.response.status_code", status)

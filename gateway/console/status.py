@@ -6,10 +6,8 @@ import asyncio
 import shutil
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from pathlib import Path
-
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.console.diagnosis import problems_of
 from inkwright.common.v1 import process_service_pb2, process_service_pb2_grpc
@@ -20,10 +18,10 @@ from libs.runtime import process
 from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.bus_state import BusState
 from libs.runtime.errors import Fault
-from libs.runtime.grpc_client import call, connect
+from libs.runtime.grpc_client import call, connect, is_serving
 from libs.runtime.logs import get_logger
 from libs.runtime.names import DEFAULT_PROJECT, PROJECT
-from libs.runtime.times import from_timestamp, to_timestamp, utc_now
+from libs.runtime.times import to_timestamp, utc_now
 
 log = get_logger()
 
@@ -58,8 +56,9 @@ class StatusApi:
 
     async def GetStatus(self, request: status_service_pb2.GetStatusRequest) -> status_pb2.Status:
         """See the proto."""
-        bus, tasks, deployments, *services = await asyncio.gather(
-            self._bus_status(), self._tasks(), self._deployments(), *(self._service(service) for service in self._addresses)
+        (bus, tasks, deployments), services = await asyncio.gather(
+            asyncio.gather(self._bus_status(), self._tasks(), self._deployments()),
+            asyncio.gather(*(self._service(service) for service in self._addresses)),
         )
         status = status_pb2.Status(
             time=to_timestamp(utc_now()),
@@ -90,16 +89,15 @@ class StatusApi:
         try:
             said = await call(process_service_pb2_grpc.ProcessServiceStub(channel).GetProcess, asked, deadline_seconds=ANSWER_SECONDS)
             seconds = time.monotonic() - began
-            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
-        except (Fault, grpc.RpcError) as error:
-            log.info("service_does_not_answer", peer=service, error=repr(error))
+        except Fault as fault:
+            log.info("service_does_not_answer", peer=service, message=fault.message)
             return status
         status.is_reachable = True
-        status.is_ready = health.status == health_pb2.HealthCheckResponse.SERVING
+        status.is_ready = await is_serving(channel, within_seconds=ANSWER_SECONDS)
         status.version = said.version
         status.start_time.CopyFrom(said.start_time)
         # Its clock was read about halfway between the question and the answer.
-        status.clock_offset_seconds = round((from_timestamp(said.current_time) - asked_at).total_seconds() - seconds / 2, 3)
+        status.clock_offset_seconds = round((said.current_time.ToDatetime(UTC) - asked_at).total_seconds() - seconds / 2, 3)
         status.answer_ms = round(seconds * 1000, 1)
         return status
 

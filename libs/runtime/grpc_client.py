@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import grpc
+from grpc_health.v1 import health_pb2
 
 from libs.runtime import call_context
 from libs.runtime.grpc_faults import fault_from_rpc_error
@@ -24,6 +25,20 @@ def connect(address: str) -> grpc.aio.Channel:
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
     return grpc.aio.insecure_channel(address, options=options)
+
+
+async def is_serving(channel: grpc.aio.Channel, *, within_seconds: float) -> bool:
+    """Whether the health service of the peer says that it takes new work."""
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    try:
+        reply = await check(health_pb2.HealthCheckRequest(), timeout=within_seconds)
+    except grpc.RpcError:
+        return False
+    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 async def call(

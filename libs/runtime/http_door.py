@@ -64,7 +64,12 @@ class HttpDoor:
             OSError: the address cannot be bound.
         """
         host, _, port = self.address.rpartition(":")
-        listener = socket.create_server((host, int(port)), backlog=BACKLOG, reuse_port=False)
+        try:
+            listener = socket.create_server((host, int(port)), backlog=BACKLOG, reuse_port=False)
+        except OSError as error:
+            raise OSError(
+                f"{self.address} cannot be bound for {self.name} ({error.strerror}); another process may hold the port"
+            ) from error
         listener.setblocking(False)
         self.address = f"{host}:{listener.getsockname()[1]}"
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name=self.name)

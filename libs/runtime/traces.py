@@ -40,6 +40,10 @@ class Kind(StrEnum):
 class Span(contextlib.AbstractContextManager["Span"], Protocol):
     """What is being done; a context manager."""
 
+    def rename(self, name: str) -> None:
+        """What it is turned out later."""
+        ...
+
     def note(self, name: str, value: Value) -> None:
         """Add an attribute, named by OpenTelemetry's conventions where they have a name."""
         ...
@@ -50,6 +54,9 @@ class Span(contextlib.AbstractContextManager["Span"], Protocol):
 
 
 class _NoSpan(Span):
+    def rename(self, name: str) -> None:
+        return
+
     def note(self, name: str, value: Value) -> None:
         return
 
@@ -129,6 +136,9 @@ class _Recorded(Span):
         # A streaming call that is dropped is closed in another context; its variables end with its task anyway.
         with contextlib.suppress(ValueError):
             call_context.traceparent.reset(self._token)
+
+    def rename(self, name: str) -> None:
+        self._span.update_name(name)
 
     def note(self, name: str, value: Value) -> None:
         self._span.set_attribute(name, value)

@@ -107,7 +107,9 @@ async def test_a_database_that_is_none_or_away_is_a_failure(tmp_path: Path) -> N
 async def test_ports_that_are_ours_free_or_held_by_another_program(tmp_path: Path) -> None:
     server = GrpcServer("127.0.0.1:0")
     await server.start()
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
+    with socket.socket() as stranger:
+        # It holds the port and never answers.
+        stranger.bind(("127.0.0.1", 0))
         taken = f"127.0.0.1:{stranger.getsockname()[1]}"
         ours = settings(tmp_path, dataset_address=server.address, trainer_address=taken, inference_address="127.0.0.1:http")
         found = by_what(await port_findings(ours))

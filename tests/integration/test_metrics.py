@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from nats.aio.client import Client
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
@@ -20,12 +23,15 @@ from libs.runtime.errors import NotFound
 from libs.runtime.grpc_client import call, connect
 from libs.runtime.http_door import HttpDoor
 from libs.runtime.key_value import KeyChange
+from libs.runtime.probes import service_probes
 from libs.runtime.secrets import InstallationKey
+from libs.runtime.service import Service
 from libs.runtime.testing import NatsServer, assert_eventually, nats_server
 from services.dataset.main import build_with
 from services.dataset.settings import DatasetSettings
 from tests.gateway_world import World, bmp, element, gateway_world, instance_entry, route_entry
 from tests.integration.conftest import Databases
+from tests.integration.plumbing import METADATA, NoteWork, open_database
 from tests.integration.running import running
 
 TOKEN = "a-token-for-prometheus"
@@ -53,10 +59,10 @@ async def dataset_service(nats: NatsServer, home: Path) -> AsyncIterator[tuple[s
     door = service.doors[1]
     assert isinstance(door, HttpDoor)
 
-    async def built() -> object:
+    async def built() -> Service:
         return service
 
-    async with running(built()) as address:  # type: ignore[arg-type]
+    async with running(built()) as address:
         await assert_eventually(lambda: not door.address.endswith(":0"))
         async with httpx.AsyncClient(base_url=f"http://{door.address}", headers={"Authorization": f"Bearer {TOKEN}"}) as http:
             yield address, http
@@ -74,7 +80,7 @@ async def scraped(http: httpx.AsyncClient) -> dict[tuple[str, str], float]:
     }
 
 
-async def test_a_service_shows_its_calls_its_outbox_and_its_bus(nats: NatsServer, tmp_path: Path, databases: Databases) -> None:
+async def test_a_service_shows_its_calls_its_outbox_and_its_bus(nats: NatsServer, tmp_path: Path) -> None:
     method = "/inkwright.dataset.v1.DatasetService/GetDataset"
     async with dataset_service(nats, tmp_path) as (address, http), connect(address) as channel:
         before = (await scraped(http)).get(("inkwright_grpc_server_handled_total", f"NOT_FOUND,{method}"), 0.0)
@@ -94,6 +100,22 @@ async def test_a_service_shows_its_calls_its_outbox_and_its_bus(nats: NatsServer
 
         await assert_eventually(gone)
         await nats.start()
+
+
+async def test_what_waits_in_the_outbox_is_counted_with_its_age(databases: Databases) -> None:
+    database = await open_database(databases.url())
+    told = datetime.now(UTC)
+    for moment in (told - timedelta(seconds=40), told):
+        database.clock = lambda moment=moment: moment  # type: ignore[misc]
+        async with database.work(NoteWork)() as w:
+            w.tell(StringValue(value="waits"), resource="note", id="1")
+            await w.commit()
+    probes = service_probes(database, METADATA, Bus(Client(), ()))
+    await asyncio.gather(*(probe() for probe in probes.values()))
+    assert REGISTRY.get_sample_value("inkwright_outbox_waiting") == 2
+    assert REGISTRY.get_sample_value("inkwright_outbox_oldest_seconds") == 40
+    assert REGISTRY.get_sample_value("inkwright_bus_connected") == 0
+    await database.close()
 
 
 async def test_nobody_sees_anything_without_the_token(nats: NatsServer, tmp_path: Path) -> None:

@@ -116,7 +116,8 @@ async def test_an_id_and_a_trace_go_from_http_through_grpc_and_the_outbox_to_a_c
         # The consumer asks the dataset service about the images: the id has come full circle.
         ("call_finished", "ListImages"),
     } <= said
-    chain = ["hear labeling-images-indexed", "index dataset", "inkwright.dataset.v1.DatasetService/CreateDataset", "POST"]
+    created = "POST /v1/{parent=projects/*}/datasets"
+    chain = ["hear labeling-images-indexed", "index dataset", "inkwright.dataset.v1.DatasetService/CreateDataset", created]
     spans = [collected.named(name) for name in chain]
     assert [span.parent_span_id.hex() for span in spans] == [*(span.span_id.hex() for span in spans[1:]), CALLER_SPAN]
     for span in spans:

@@ -22,7 +22,7 @@ def test_without_a_collector_every_span_is_the_same_nothing() -> None:
 
 def test_without_a_collector_the_library_is_not_loaded() -> None:
     code = (
-        "import sys, gateway.main, services.dataset.main\n"
+        "import sys, libs.runtime.grpc_server, libs.runtime.hearing, libs.runtime.service\n"
         "found = [name for name in sys.modules if name.startswith('opentelemetry')]\n"
         "sys.exit(str(found) if found else 0)"
     )
