@@ -64,7 +64,7 @@ def add_plumbing(metadata: MetaData) -> MetaData:
         Column("type", String(200), nullable=False),
         Column("payload", LargeBinary, nullable=False),
         Column("request_id", String(64), nullable=False),
-        Column("traceparent", String(100), nullable=False, server_default=""),
+        Column("traceparent", String(100), nullable=True),
         Column("told_time", UtcDateTime, nullable=False),
         Column("published_time", UtcDateTime, nullable=True, index=True),
         sqlite_autoincrement=True,

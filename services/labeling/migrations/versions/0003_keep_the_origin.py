@@ -25,7 +25,7 @@ def upgrade() -> None:
     with op.batch_alter_table("origin", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_origin_noted_time"), ["noted_time"], unique=False)
     with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("traceparent", sa.String(length=100), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("traceparent", sa.String(length=100), nullable=True))
 
 
 def downgrade() -> None:
