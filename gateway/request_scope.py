@@ -1,4 +1,4 @@
-"""Around every request: its id, and one line in the log."""
+"""Around every request: its id, its span, its numbers, and one line in the log."""
 
 import re
 import time
@@ -6,8 +6,9 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import metrics
 from gateway.routes import TEMPLATE_KEY
-from libs.runtime import call_context, logs
+from libs.runtime import call_context, logs, traces
 
 log = logs.get_logger()
 
@@ -15,7 +16,8 @@ _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestScope:
-    """Middleware: takes a caller's ``X-Request-Id`` or makes one, sends it back, and logs the request when it is over.
+    """Middleware: takes a caller's ``X-Request-Id`` or makes one, sends it back, and logs the request when it is over. A ``traceparent``
+    that the caller sent makes the request a part of its trace.
 
     The line holds the path's template, never the path, the query, a header or a body.
     """
@@ -28,7 +30,8 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(call_context.REQUEST_ID_KEY, "")
+        headers, http_method = Headers(scope=scope), metrics.known_method(scope["method"])
+        given = headers.get(call_context.REQUEST_ID_KEY, "")
         request_id = given if _GIVEN_ID.fullmatch(given) else call_context.new_request_id()
         began = time.monotonic()
         status = 0
@@ -40,14 +43,23 @@ class RequestScope:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        token = call_context.request_id.set(request_id)
-        try:
-            with logs.bind(request_id=request_id):
-                try:
-                    await self._app(scope, receive, send_with_id)
-                finally:
-                    milliseconds = round((time.monotonic() - began) * 1000, 1)
-                    template = scope.get(TEMPLATE_KEY, "-")
-                    log.info("request_finished", method=scope["method"], path=template, status=status, ms=milliseconds)
-        finally:
-            call_context.request_id.reset(token)
+        origin = call_context.Origin(request_id, call_context.valid_traceparent(headers.get(call_context.TRACEPARENT_KEY)))
+        with origin.continued(), traces.span(http_method, traces.Kind.SERVER) as span, metrics.HTTP_IN_FLIGHT.track_inprogress():
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                seconds = time.monotonic() - began
+                template = scope.get(TEMPLATE_KEY, "-")
+                metrics.HTTP_REQUESTS.labels(template, http_method, status).inc()
+                metrics.HTTP_SECONDS.labels(template, http_method).observe(seconds)
+                _describe(span, http_method, template, status)
+                log.info("request_finished", method=scope["method"], path=template, status=status, ms=round(seconds * 1000, 1))
+
+
+def _describe(span: traces.Span, http_method: str, template: str, status: int) -> None:
+    span.rename(f"{http_method} {template}")
+    span.note("http.request.method", http_method)
+    span.note("http.route", template)
+    span.note("http.response.status_code", status)
+    if status >= 500:
+        span.fail(str(status))

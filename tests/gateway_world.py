@@ -16,6 +16,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from gateway.app import Parts, build_app
 from gateway.console.letters import EventApi
+from gateway.console.status import StatusApi
 from gateway.identity.api import AuditApi, UserApi
 from gateway.identity.doorkeeper import Doorkeeper
 from gateway.identity.passwords import Passwords, Throttle
@@ -26,8 +27,14 @@ from gateway.store import GatewayWork, Work
 from gateway.transcode.call import Peers
 from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
-from inkwright.inference.v1 import inference_service_pb2, inference_service_pb2_grpc, instance_service_pb2, instance_service_pb2_grpc
-from inkwright.trainer.v1 import model_pb2, trainer_service_pb2, trainer_service_pb2_grpc
+from inkwright.inference.v1 import (
+    deployment_pb2,
+    inference_service_pb2,
+    inference_service_pb2_grpc,
+    instance_service_pb2,
+    instance_service_pb2_grpc,
+)
+from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2, trainer_service_pb2_grpc
 from libs.runtime import call_context
 from libs.runtime.bus import Bus
 from libs.runtime.db import Database
@@ -176,6 +183,10 @@ class FakeTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
     def __init__(self) -> None:
         self.bundles: dict[str, bytes] = {}
         self.largest_piece = 0
+        self.tasks: list[task_pb2.Task] = []
+
+    async def ListTasks(self, request: Any, context: Any) -> trainer_service_pb2.ListTasksResponse:  # noqa: N802
+        return trainer_service_pb2.ListTasksResponse(tasks=self.tasks)
 
     async def ImportModel(  # noqa: N802
         self, requests: AsyncIterator[trainer_service_pb2.ImportModelRequest], context: Any
@@ -203,6 +214,10 @@ class FakeInference(inference_service_pb2_grpc.InferenceServiceServicer):
 
     def __init__(self) -> None:
         self.fault: Fault = NotFound("There is no such deployment.")
+        self.deployments: list[deployment_pb2.Deployment] = []
+
+    async def ListDeployments(self, request: Any, context: Any) -> inference_service_pb2.ListDeploymentsResponse:  # noqa: N802
+        return inference_service_pb2.ListDeploymentsResponse(deployments=self.deployments)
 
     async def GetDeployment(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise self.fault
@@ -291,8 +306,15 @@ async def gateway_world(home: Path, *, bus: Bus | None = None, **changed: Any) -
         work, passwords, throttle = database.work(GatewayWork), Passwords(), Throttle()
         addresses = {"dataset": dataset_at.address, "trainer": trainer_at.address, "inference": inference_at.address}
         bus = bus or Bus(nats.aio.client.Client(), ())
-        own = [EventApi(bus), UserApi(work, passwords, throttle, TRUST.key), AuditApi(work)]
-        peers = Peers({**addresses, "labeling": f"127.0.0.1:{free_port()}"}, TRUST.as_caller(), own)
+        addresses["labeling"] = f"127.0.0.1:{free_port()}"
+        status = StatusApi(bus, home, settings.address, addresses, TRUST.as_caller())
+        own = {
+            "AuditService": AuditApi(work),
+            "EventService": EventApi(bus),
+            "StatusService": status,
+            "UserService": UserApi(work, passwords, throttle, TRUST.key),
+        }
+        peers = Peers(addresses, TRUST.as_caller(), own)
         doorkeeper = Doorkeeper(work, ADMIN_TOKEN)
         sessions = Sessions(work, passwords, throttle, secure_cookies=False)
         parts = Parts(settings, doorkeeper, sessions, peers, bus, table, asyncio.Event())
@@ -302,5 +324,6 @@ async def gateway_world(home: Path, *, bus: Bus | None = None, **changed: Any) -
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as http:
             yield World(settings, parts, work, key, table, http, datasets, trainer, inference)
         await table.close()
+        await status.close()
         await peers.close()
         await database.close()

@@ -3,8 +3,8 @@
 import asyncio
 
 import grpc
-from grpc_health.v1 import health_pb2
 
+from libs.runtime.grpc_client import is_serving
 from libs.runtime.tls import SERVER_NAME, Tls
 
 ANSWER_SECONDS = 2.0
@@ -26,16 +26,7 @@ async def grpc_service(address: str, tls: Tls | None = None) -> bool:
     """Whether the gRPC health service at ``host:port`` says SERVING."""
     host, _, port = address.rpartition(":")
     async with _channel(f"{_reachable(host)}:{port}", tls) as channel:
-        try:
-            check = channel.unary_unary(
-                "/grpc.health.v1.Health/Check",
-                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-                response_deserializer=health_pb2.HealthCheckResponse.FromString,
-            )
-            reply = await check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
-        except grpc.RpcError:
-            return False
-    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+        return await is_serving(channel, within_seconds=ANSWER_SECONDS)
 
 
 def _channel(target: str, tls: Tls | None) -> grpc.aio.Channel:

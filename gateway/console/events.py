@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from gateway import metrics
 from gateway.console.tail import FactTail
 from gateway.routes import Route
 from gateway.transcode.openapi import ERROR_RESPONSE, MANAGEMENT_SECURITY, path_parameters
@@ -73,6 +74,7 @@ class Events:
 
     async def _events(self, prefix: str, positions: dict[str, int]) -> AsyncIterator[bytes]:
         self._places -= 1
+        metrics.EVENT_STREAMS.inc()
         queue: asyncio.Queue[tuple[str, int, Message]] = asyncio.Queue(QUEUE_LENGTH)
         tasks = [
             asyncio.create_task(_pump(tail, positions[service], queue), name=f"tail-{service}") for service, tail in self._tails.items()
@@ -100,6 +102,7 @@ class Events:
                     yield f"id: {_event_id(positions)}\nevent: {kind}\ndata: {data}\n\n".encode()
         finally:
             self._places += 1
+            metrics.EVENT_STREAMS.dec()
             for task in (*tasks, stop):
                 task.cancel()
             await asyncio.wait(tasks)

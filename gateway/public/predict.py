@@ -9,9 +9,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway import metrics
 from gateway.identity.doorkeeper import token_in
 from gateway.intake import read_limited
 from gateway.public.body import Element, Limits, parse_body
+from gateway.public.codes import code_of
 from gateway.public.contract import Answer, Reading, Wire, wire_of_answers, wire_of_fault
 from gateway.public.forward import Forwarder
 from gateway.public.routing import RoutingTable
@@ -79,7 +81,10 @@ class PublicApi:
 
         async def read(element: Element) -> Answer:
             async with places:
-                return Answer(element.name, await self._read(deployment_id, element))
+                result = await self._read(deployment_id, element)
+            code = code_of(type(result)).number if isinstance(result, Fault) else 0
+            metrics.PREDICT_ELEMENTS.labels(deployment_id, code).inc()
+            return Answer(element.name, result)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(read(element), name="predict-element") for element in elements]

@@ -64,6 +64,14 @@ class Deployment:
         return any(same(token, valid) for valid in self.tokens)
 
 
+@dataclass(frozen=True)
+class Load:
+    """What a deployment's instances have to do, as far as this gateway gave it to them."""
+
+    num_ready: int
+    num_outstanding: int
+
+
 class RoutingTable:
     """Deployments and instances, by key. Fed by ``follow`` or, in tests, by ``on_deployment`` and ``on_instance``."""
 
@@ -102,6 +110,15 @@ class RoutingTable:
                 apply(change)
             except DecodeError as error:
                 log.error("routing_entry_unreadable", key=change.key if change else "", error=repr(error))
+
+    def loads(self) -> dict[str, "Load"]:
+        """Of every deployment, whether it has instances or not."""
+        found = {deployment_id: Load(0, 0) for deployment_id in self._deployments}
+        for instance in self._instances.values():
+            before = found.get(instance.deployment_id, Load(0, 0))
+            is_ready = instance.lapsed_at is None and not instance.set_aside
+            found[instance.deployment_id] = Load(before.num_ready + is_ready, before.num_outstanding + instance.num_outstanding)
+        return found
 
     def on_deployment(self, change: KeyChange | None) -> None:
         """A deployment's entry changed; ``None``: all that exist have been told."""

@@ -1,7 +1,7 @@
 """Calls of any method by its descriptor, without generated stubs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,10 @@ class Peers:
     Args:
         addresses: ``host:port`` by service name.
         credentials: shown to the services.
-        own: have an ``async def`` for each method of the gateway's services, from request to reply.
+        own: for each of the gateway's services, by its short name, what has an ``async def`` for each method, from request to reply.
     """
 
-    def __init__(self, addresses: Mapping[str, str], credentials: Credentials, own: Sequence[object]) -> None:
+    def __init__(self, addresses: Mapping[str, str], credentials: Credentials, own: Mapping[str, object]) -> None:
         self._own = own
         self._channels = {service: grpc_client.connect(address, credentials) for service, address in addresses.items()}
         self._methods: dict[str, Any] = {}
@@ -50,8 +50,7 @@ class Peers:
         permission, caller = permission_of(rpc_path(method)), call_context.caller.get()
         if permission not in LOOKING and caller is not None:
             call_context.change.set(call_context.Change(method.full_name, resource_of(request), permission, caller))
-        answers = next(own for own in self._own if hasattr(own, method.name))
-        reply: Message = await getattr(answers, method.name)(request)
+        reply: Message = await getattr(self._own[method.containing_service.name], method.name)(request)
         return reply
 
     def stream(self, method: MethodDescriptor, request: Message) -> AsyncIterator[Any]:

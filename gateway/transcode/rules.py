@@ -9,9 +9,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gateway.transcode.templates import PathTemplate, compile_template
-from inkwright.common.v1 import permission_pb2
+from inkwright.common.v1 import permission_pb2, process_service_pb2
 from inkwright.dataset.v1 import dataset_service_pb2
-from inkwright.gateway.v1 import audit_service_pb2, event_service_pb2, user_service_pb2
+from inkwright.gateway.v1 import audit_service_pb2, event_service_pb2, status_service_pb2, user_service_pb2
 from inkwright.inference.v1 import inference_service_pb2, instance_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2
 from inkwright.trainer.v1 import trainer_service_pb2
@@ -25,6 +25,8 @@ API_FILES: tuple[FileDescriptor, ...] = (
     audit_service_pb2.DESCRIPTOR,
     event_service_pb2.DESCRIPTOR,
     user_service_pb2.DESCRIPTOR,
+    status_service_pb2.DESCRIPTOR,
+    process_service_pb2.DESCRIPTOR,
 )
 """Every file that declares a service of the installation."""
 

@@ -7,6 +7,7 @@ import typer
 from libs.client.commands import access, dataset, deploy, events, label, model, task, token, user
 from libs.client.commands.predict import predict
 from libs.client.commands.read import read
+from libs.client.commands.status import doctor, status
 
 app = typer.Typer(
     name="inkctl",
@@ -14,7 +15,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nothing answers at the address, 4 what was followed did not succeed.",
+    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nothing answers at the address, "
+    "4 what was followed did not succeed, or something is not well.",
 )
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
@@ -28,6 +30,8 @@ app.command()(predict)
 app.command()(read)
 for command in (access.sign_in, access.sign_out, access.whoami, access.audit):
     app.command()(command)
+app.command()(status)
+app.command()(doctor)
 
 
 @app.callback()

@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
-from inkwright.gateway.v1 import dead_letter_pb2, event_service_pb2
+from inkwright.gateway.v1 import dead_letter_pb2, event_service_pb2, status_pb2, status_service_pb2
 from inkwright.inference.v1 import deployment_pb2, inference_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2
@@ -20,6 +20,7 @@ DATASETS = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
 LABELING = labeling_service_pb2.DESCRIPTOR.services_by_name["LabelingService"]
 TRAINER = trainer_service_pb2.DESCRIPTOR.services_by_name["TrainerService"]
 EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
+STATUS = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"]
 INFERENCE = inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"]
 
 PAGE_SIZE = 500
@@ -247,7 +248,11 @@ class Inkwright:
         request = inference_service_pb2.RevealTokenRequest(name=self.full_name("deployments", deployment))
         return self.rest.call(INFERENCE, "RevealToken", request, inference_service_pb2.RevealTokenResponse).token
 
-    # The bus
+    # The installation
+
+    def status(self) -> status_pb2.Status:
+        """How everything is now."""
+        return self.rest.call(STATUS, "GetStatus", status_service_pb2.GetStatusRequest(), status_pb2.Status)
 
     def list_dead_letters(self, *, durable: str = "") -> list[dead_letter_pb2.DeadLetter]:
         """Messages that consumers gave up on, oldest first; of one consumer or of all."""

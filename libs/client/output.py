@@ -25,7 +25,7 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     ENDED_OTHERWISE = 4
-    """What was followed ended, but not in success."""
+    """What was followed ended, but not in success; or something is not well."""
 
 
 def fail(message: str, code: Exit = Exit.REFUSED, *, reason: str = "") -> NoReturn:

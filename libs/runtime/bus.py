@@ -80,7 +80,7 @@ class Bus:
     def __init__(self, client: Client, streams: Sequence[StreamSpec]) -> None:
         self.client = client
         self.jetstream: JetStreamContext = client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
-        self._streams = streams
+        self.streams = streams
 
     @classmethod
     async def connect(cls, url: str, *, name: str, streams: Sequence[StreamSpec] = STREAMS) -> Self:
@@ -122,13 +122,19 @@ class Bus:
         """Whether the server is there at this moment."""
         return self.client.is_connected
 
+    @property
+    def server_version(self) -> str:
+        """Of nats-server; empty without a connection."""
+        version = self.client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}" if self.is_connected else ""
+
     async def declare(self) -> None:
         """Create the streams, or bring them to today's settings.
 
         Raises:
             nats.errors.Error: the server refuses or does not answer.
         """
-        for spec in self._streams:
+        for spec in self.streams:
             config = spec.config()
             try:
                 await self.jetstream.add_stream(config)

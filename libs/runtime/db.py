@@ -6,22 +6,23 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, MetaData, event, func, insert, make_url, select, text
+from sqlalchemy import Connection, MetaData, delete, event, func, insert, make_url, select, text
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from inkwright.common.v1 import audit_pb2
-from libs.runtime import call_context
+from libs.runtime import call_context, metrics
+from libs.runtime.call_context import Origin
 from libs.runtime.errors import Conflict, InvalidInput
 from libs.runtime.subjects import fact_subject
-from libs.runtime.tables import OUTBOX
+from libs.runtime.tables import ORIGIN, OUTBOX
 from libs.runtime.times import to_timestamp, utc_now
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -30,6 +31,9 @@ STATEMENT_TIMEOUT_SECONDS = 60.0
 CONNECT_TIMEOUT_SECONDS = 5
 MAX_MESSAGE_BYTES = 900 * 1024
 """The bus takes 1 MiB with headers."""
+
+ORIGIN_KEPT = timedelta(days=30)
+"""Longer than work waits to be done; what is older is only log lines that lose their id."""
 
 READ_ONLY_OPTIONS = {"inkwright_read_only": True, "postgresql_readonly": True}
 _LOST_RACES = {"23505", "40001", "40P01", "55P03"}
@@ -169,6 +173,7 @@ class UnitOfWork:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._close()
         if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _LOST_RACES:
+            metrics.LOST_RACES.inc()
             raise Conflict("Something else changed the same thing at the same moment; nothing was done, try again.") from error
         if isinstance(error, DataError):
             # SQLite keeps whatever it is given.
@@ -200,6 +205,25 @@ class UnitOfWork:
         if not _JOB_SUBJECT.fullmatch(subject):
             raise ValueError(f"{subject!r} is no job subject")
         self._put(subject, message)
+
+    async def note_origin(self, work: str) -> None:
+        """Remember which request asked for work that a loop does later.
+
+        Args:
+            work: what the loop knows it by, such as ``sync/<uid>``; at most 100 characters. The last request to ask for it counts.
+        """
+        table, now, asked = self.metadata.tables[ORIGIN], self.now, call_context.origin()
+        connection = await self.session.connection()
+        await connection.execute(delete(table).where((table.c.work == work) | (table.c.noted_time < now - ORIGIN_KEPT)))
+        row = {"work": work, "request_id": asked.request_id, "traceparent": asked.traceparent, "noted_time": now}
+        await connection.execute(insert(table).values(row))
+
+    async def origin_of(self, work: str) -> Origin:
+        """The request that asked for this work; an empty one where nobody noted it."""
+        table = self.metadata.tables[ORIGIN]
+        connection = await self.session.connection()
+        row = (await connection.execute(select(table.c.request_id, table.c.traceparent).where(table.c.work == work))).first()
+        return Origin(*row) if row else Origin()
 
     async def commit(self) -> None:
         """Make everything of this unit last, then wake the relay. A call that changes something is recorded with its first unit.
@@ -245,6 +269,7 @@ class UnitOfWork:
                 "type": message.DESCRIPTOR.full_name,
                 "payload": payload,
                 "request_id": call_context.request_id.get() or "",
+                "traceparent": call_context.traceparent.get(),
                 "told_time": self.now,
             }
         )

@@ -120,6 +120,8 @@ class DeadLetters:
         headers = {
             TYPE_HEADER: letter.type,
             call_context.REQUEST_ID_KEY: letter.request_id,
+            # The trace is that of the replay: the first one has long been written.
+            call_context.TRACEPARENT_KEY: call_context.traceparent.get(),
             ORIGINAL_ID_HEADER: letter.message_id,
             ONLY_HEADER: letter.durable,
         }

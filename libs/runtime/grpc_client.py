@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import grpc
+from grpc_health.v1 import health_pb2
 
 from libs.runtime import call_context
 from libs.runtime.grpc_faults import fault_from_rpc_error
@@ -37,6 +38,20 @@ def connect(address: str, credentials: Credentials, *options: tuple[str, int]) -
         return PeerChannel(grpc.aio.insecure_channel(address, options=every), credentials.token)
     named = [*every, ("grpc.ssl_target_name_override", SERVER_NAME)]
     return PeerChannel(grpc.aio.secure_channel(address, credentials.tls.channel_credentials(), options=named), credentials.token)
+
+
+async def is_serving(channel: grpc.aio.Channel, *, within_seconds: float) -> bool:
+    """Whether the health service of the peer says that it takes new work."""
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    try:
+        reply = await check(health_pb2.HealthCheckRequest(), timeout=within_seconds)
+    except grpc.RpcError:
+        return False
+    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 async def call(
@@ -108,7 +123,9 @@ def _timeout(wanted: float | None, default: float | None) -> float | None:
 
 def _metadata() -> tuple[tuple[str, str], ...]:
     request_id = call_context.request_id.get() or call_context.new_request_id()
-    return ((call_context.REQUEST_ID_KEY, request_id),)
+    traceparent = call_context.traceparent.get()
+    trace = ((call_context.TRACEPARENT_KEY, traceparent),) if traceparent else ()
+    return ((call_context.REQUEST_ID_KEY, request_id), *trace)
 
 
 def _peer(method: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from libs.runtime import call_context, logs
+from libs.runtime import call_context, logs, metrics, traces
 from libs.runtime.access_token import AccessKey
 from libs.runtime.errors import Fault, Internal, Unauthenticated
 from libs.runtime.grpc_faults import STATUS_DETAILS_KEY, status_from_fault
@@ -105,18 +105,24 @@ def _streaming(
 
 
 class _Call:
-    """The log line and the translation of one call."""
+    """The log line, the numbers and the translation of one call."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, span: traces.Span) -> None:
         self._method = method
+        self._span = span
         self._began = time.monotonic()
 
     def finish(self, code: str, **fields: object) -> None:
         """Write the call's line."""
-        milliseconds = round((time.monotonic() - self._began) * 1000, 1)
         if caller := call_context.caller.get():
             fields["caller"] = caller.principal
-        log.info("call_finished", method=self._method, code=code, ms=milliseconds, **fields)
+        seconds = time.monotonic() - self._began
+        metrics.GRPC_HANDLED.labels(self._method, code).inc()
+        metrics.GRPC_SECONDS.labels(self._method).observe(seconds)
+        self._span.note("rpc.response.status_code", code)
+        if code not in ("OK", "CANCELLED"):
+            self._span.fail(code)
+        log.info("call_finished", method=self._method, code=code, ms=round(seconds * 1000, 1), **fields)
 
     async def abort(self, error: Exception, context: Context) -> None:
         """Answer with the fault's status; what is no fault is logged whole and hidden. Raises the library's own abort."""
@@ -137,9 +143,16 @@ def _bound(method: str, request: Any, context: Context) -> Iterator[_Call]:
     request_id = str(metadata.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id())
     # Each call runs in a task of its own, whose context ends with it: nothing needs to be set back.
     call_context.request_id.set(request_id)
+    call_context.traceparent.set(call_context.valid_traceparent(metadata.get(call_context.TRACEPARENT_KEY)))
     call_context.set_deadline(context.time_remaining())
-    with logs.bind(request_id=request_id, resource=resource_of(request)):
-        yield _Call(method)
+    resource = resource_of(request)
+    attributes = {"rpc.system.name": "grpc", "rpc.method": method.removeprefix("/"), "inkwright.resource": resource}
+    with (
+        logs.bind(request_id=request_id, resource=resource),
+        traces.span(method.removeprefix("/"), traces.Kind.SERVER, attributes) as span,
+        metrics.GRPC_IN_FLIGHT.labels(method).track_inprogress(),
+    ):
+        yield _Call(method, span)
 
 
 def _let_in(key: AccessKey, method: str, request: Any, context: Context) -> None:

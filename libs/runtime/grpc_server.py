@@ -8,8 +8,11 @@ from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from inkwright.common.v1 import process_service_pb2
+from inkwright.common.v1.process_service_pb2_grpc import add_ProcessServiceServicer_to_server
 from libs.runtime.grpc_interceptor import CallInterceptor
 from libs.runtime.logs import get_logger
+from libs.runtime.process import ProcessApi
 from libs.runtime.trust import Trust
 
 log = get_logger()
@@ -45,6 +48,7 @@ class GrpcServer:
         options = [*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)]
         self._server = grpc.aio.server(interceptors=[CallInterceptor(trust.key)], options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.add(add_ProcessServiceServicer_to_server, ProcessApi(), process_service_pb2.DESCRIPTOR)
 
     def add(self, add_servicer: Callable[[S, grpc.aio.Server], None], servicer: S, file: FileDescriptor) -> None:
         """Serve ``servicer``: ``server.add(add_DatasetServiceServicer_to_server, servicer, dataset_service_pb2.DESCRIPTOR)``.

@@ -12,11 +12,11 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
-from libs.runtime import call_context, inbox, logs
+from libs.runtime import inbox, logs, metrics, traces
 from libs.runtime.bus import BUS_ERRORS, Bus, event_stream
 from libs.runtime.db import UnitOfWork, WorkFactory
 from libs.runtime.dead_letters import Cause, bury, is_for, message_id
-from libs.runtime.delivery import growing_delay, heartbeat
+from libs.runtime.delivery import consumed, growing_delay, heartbeat, origin_of
 from libs.runtime.errors import InvalidInput, NotFound, WrongState
 from libs.runtime.inbox import AlreadyHeard
 from libs.runtime.subjects import fact_subject
@@ -149,16 +149,23 @@ class Consumer:
                 await self._deliver(message)
 
     async def _deliver(self, message: Msg) -> None:
-        headers = message.headers or {}
-        request_id = headers.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id()
-        call_context.request_id.set(request_id)
-        if not is_for(message, self._hearing.durable):
+        durable = self._hearing.durable
+        if not is_for(message, durable):
             await message.ack()
             return
-        with logs.bind(request_id=request_id, durable=self._hearing.durable, subject=message.subject):
-            async with heartbeat(message, self._ack_wait_seconds / 3):
-                error = await self._handle(message)
-            await self._settle(message, error)
+        with (
+            origin_of(message).continued(),
+            logs.bind(durable=durable, subject=message.subject),
+            traces.span(f"hear {durable}", traces.Kind.CONSUMER, consumed(message, durable)) as span,
+        ):
+            with metrics.FACT_SECONDS.labels(durable).time():
+                async with heartbeat(message, self._ack_wait_seconds / 3):
+                    error = await self._handle(message)
+            if error is not None:
+                span.fail(type(error).__name__)
+            outcome = await self._settle(message, error)
+            metrics.FACTS.labels(durable, outcome).inc()
+            log.info("fact_settled", outcome=outcome)
 
     async def _handle(self, message: Msg) -> Exception | None:
         heard = Heard(
@@ -177,17 +184,19 @@ class Consumer:
             return error
         return None
 
-    async def _settle(self, message: Msg, error: Exception | None) -> None:
+    async def _settle(self, message: Msg, error: Exception | None) -> str:
         tries = message.metadata.num_delivered
         if error is None:
             await message.ack()
-        elif (cause := self._cause(error, tries)) is not None:
+            return "handled"
+        if (cause := self._cause(error, tries)) is not None:
             log.error("fact_dead", cause=cause, tries=tries, exc_info=error)
             await bury(self._bus, message, self._hearing.durable, cause, repr(error))
-        else:
-            delay = growing_delay(tries)
-            log.warning("fact_delayed", tries=tries, seconds=delay, error=repr(error))
-            await message.nak(delay=delay)
+            return "dead"
+        delay = growing_delay(tries)
+        log.warning("fact_delayed", tries=tries, seconds=delay, error=repr(error))
+        await message.nak(delay=delay)
+        return "retried"
 
     def _cause(self, error: Exception, tries: int) -> Cause | None:
         if isinstance(error, DecodeError):

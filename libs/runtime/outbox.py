@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import MetaData, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.runtime import call_context
+from libs.runtime import call_context, metrics
 from libs.runtime.bus import BUS_ERRORS, TYPE_HEADER, Bus
 from libs.runtime.db import Database
 from libs.runtime.logs import get_logger
@@ -54,6 +54,7 @@ class Relay:
             try:
                 published = await self.publish_batch()
             except (*BUS_ERRORS, SQLAlchemyError) as error:
+                metrics.OUTBOX_FAILURES.inc()
                 log.warning("relay_waits", error=repr(error), seconds=backoff)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
@@ -85,7 +86,11 @@ class Relay:
         try:
             for row in rows:
                 headers = {TYPE_HEADER: row.type, call_context.REQUEST_ID_KEY: row.request_id}
+                if row.traceparent:
+                    headers[call_context.TRACEPARENT_KEY] = row.traceparent
                 await self._bus.publish(row.subject, row.payload, message_id=row.id, headers=headers)
+                log.debug("message_published", subject=row.subject, request_id=row.request_id)
+                metrics.OUTBOX_PUBLISHED.inc()
                 done.append(row.position)
         finally:
             if done:

@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 
 import uvloop
 
+from libs.runtime import traces
 from libs.runtime.logs import get_logger
 
 log = get_logger()
@@ -116,6 +117,8 @@ async def _live(build: Callable[[], Coroutine[object, object, Service]]) -> int:
     except Exception as error:
         log.critical("service_crashed", error=repr(error), exc_info=error)
         return 1
+    finally:
+        await asyncio.to_thread(traces.close_traces)
     return 0
 
 

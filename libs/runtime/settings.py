@@ -13,6 +13,8 @@ from libs.runtime.tls import Tls
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder that holds ``libs``, ``services`` and ``gateway``."""
+MIN_TOKEN_LENGTH = 16
+"""Of the token for metrics."""
 
 
 BUS_USER: Final = "inkwright"
@@ -61,11 +63,39 @@ class ServiceSettings(BaseSettings):
     """PEM of this process; with the next two, calls between processes run over mutual TLS."""
     tls_key: Path | None = None
     tls_authority: Path | None = None
+    dataset_metrics_address: str = ""
+    labeling_metrics_address: str = ""
+    trainer_metrics_address: str = ""
+    inference_metrics_address: str = ""
+    gateway_metrics_address: str = ""
+    instance_metrics_address: str = ""
+    """``host:port`` where a process shows its metrics; empty for nowhere. Of instances there are many: theirs has port 0, and
+    inference tells which ports they took."""
+    metrics_token: SecretStr | None = None
+    """What a scraper sends as ``Authorization: Bearer``."""
+    otlp_endpoint: str = ""
+    """Base URL of an OTLP collector that speaks HTTP; empty for no traces."""
 
     log_level: str = "info"
     log_format: LogFormat = "json"
     grace_seconds: float = Field(default=10.0, gt=0)
     """How long work that has begun may take to finish after a signal."""
+
+    @model_validator(mode="after")
+    def _metrics_are_guarded(self) -> Self:
+        shown = [name for name, value in self if name.endswith("_metrics_address") and value]
+        if shown and (self.metrics_token is None or len(self.metrics_token.get_secret_value()) < MIN_TOKEN_LENGTH):
+            raise ValueError(
+                f"INKWRIGHT_{shown[0].upper()} is set: metrics are shown to nobody without a token. "
+                f"Set INKWRIGHT_METRICS_TOKEN to at least {MIN_TOKEN_LENGTH} characters, or leave the address empty."
+            )
+        return self
+
+    @property
+    def metrics_address(self) -> str:
+        """Where this service's own process shows its metrics; empty for nowhere."""
+        address: str = getattr(self, f"{self.service}_metrics_address")
+        return address
 
     @property
     def address(self) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeDecorator
 
 OUTBOX = "outbox"
 INBOX = "inbox"
+ORIGIN = "origin"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -46,11 +47,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def add_plumbing(metadata: MetaData) -> MetaData:
-    """Add the outbox and the inbox to a service's metadata and return it.
+    """Add the tables that every service has to its metadata and return it.
 
     ``outbox``: messages committed with the change they tell of, in the order of ``position``; ``published_time`` is when the bus
     acknowledged one, and a week later it goes.
     ``inbox``: which message each durable consumer has finished.
+    ``origin``: the request that asked for work which a loop does later, so that its log lines and facts carry the same id.
     """
     Table(
         OUTBOX,
@@ -62,6 +64,7 @@ def add_plumbing(metadata: MetaData) -> MetaData:
         Column("type", String(200), nullable=False),
         Column("payload", LargeBinary, nullable=False),
         Column("request_id", String(64), nullable=False),
+        Column("traceparent", String(100), nullable=True),
         Column("told_time", UtcDateTime, nullable=False),
         Column("published_time", UtcDateTime, nullable=True, index=True),
         sqlite_autoincrement=True,
@@ -72,5 +75,13 @@ def add_plumbing(metadata: MetaData) -> MetaData:
         Column("durable", String(100), primary_key=True),
         Column("message_id", String(100), primary_key=True),
         Column("heard_time", UtcDateTime, nullable=False, index=True),
+    )
+    Table(
+        ORIGIN,
+        metadata,
+        Column("work", String(100), primary_key=True),
+        Column("request_id", String(64), nullable=False),
+        Column("traceparent", String(100), nullable=False),
+        Column("noted_time", UtcDateTime, nullable=False, index=True),
     )
     return metadata

@@ -10,9 +10,10 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
+from libs.runtime import metrics
 from libs.runtime.bus import Bus
 from libs.runtime.dead_letters import Cause, bury, message_id
-from libs.runtime.delivery import heartbeat
+from libs.runtime.delivery import consumed, heartbeat, origin_of
 from libs.runtime.logs import get_logger
 
 log = get_logger()
@@ -28,6 +29,10 @@ class Job(Generic[M]):
         self.num_tries = message.metadata.num_delivered
         """1 on the first delivery."""
         self.id = message_id(message)
+        self.origin = origin_of(message)
+        """The request that the job was queued for."""
+        self.attributes = consumed(message, durable)
+        """Of the span in which it is done."""
         self._bus = bus
         self._message = message
         self._durable = durable
@@ -46,14 +51,17 @@ class Job(Generic[M]):
     async def done(self) -> None:
         """Finished: waits until the server knows, so that nobody else gets it."""
         await self._message.ack_sync(timeout=5)
+        metrics.JOBS.labels(self._durable, "done").inc()
 
     async def retry(self, delay_seconds: float) -> None:
         """Give it back, for this or another worker after the delay."""
         await self._message.nak(delay=delay_seconds)
+        metrics.JOBS.labels(self._durable, "retried").inc()
 
     async def dead(self, error: str) -> None:
         """Hopeless: keep it with its error among the dead letters and out of the queue."""
         await bury(self._bus, self._message, self._durable, Cause.REFUSED, error)
+        metrics.JOBS.labels(self._durable, "dead").inc()
 
 
 class WorkQueue(Generic[M]):
@@ -96,6 +104,7 @@ class WorkQueue(Generic[M]):
         except DecodeError as error:
             log.error("job_unreadable", subject=self._subject, error=repr(error))
             await bury(self._bus, message, self._durable, Cause.UNREADABLE, repr(error))
+            metrics.JOBS.labels(self._durable, "dead").inc()
             return None
         return Job(self._bus, message, order, self._durable, self._lease_seconds)
 

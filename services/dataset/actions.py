@@ -18,6 +18,7 @@ from services.dataset.domain import (
     Version,
     VersionEntry,
     check_description,
+    index_work,
 )
 from services.dataset.pairing import is_image
 from services.dataset.store import Work
@@ -69,6 +70,7 @@ async def create_dataset(
             update_time=w.now,
         )
         w.datasets.add(dataset, request_id=request_id)
+        await w.note_origin(index_work(dataset.uid))
         await w.commit()
     return dataset
 
@@ -117,6 +119,7 @@ async def delete_dataset(work: Work, name: str, *, etag: str) -> None:
         dataset = await w.datasets.get(name, lock=True)
         dataset.check_etag(etag)
         await w.datasets.delete(dataset)
+        await w.note_origin(index_work(dataset.uid))
         await w.commit()
 
 
@@ -129,6 +132,7 @@ async def want_sync(work: Work, name: str) -> Dataset:
     async with work() as w:
         dataset = (await w.datasets.get(name, lock=True)).want_sync(at=w.now)
         await w.datasets.put(dataset)
+        await w.note_origin(index_work(dataset.uid))
         await w.commit()
     return dataset
 

@@ -369,6 +369,11 @@ class VersionEntry:
     boxes: tuple[LabelBox, ...] = ()
 
 
+def index_work(uid: str) -> str:
+    """What the indexer's work on a dataset is called where its origin is noted."""
+    return f"index/{uid}"
+
+
 def image_id_of(key: str) -> str:
     """The id of the image with this key: the same in every sync."""
     return "img_" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]

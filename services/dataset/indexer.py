@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from inkwright.dataset.v1.dataset_events_pb2 import ImageChanged, ImageRemoved, ImagesIndexed
-from libs.runtime import logs
+from libs.runtime import logs, traces
+from libs.runtime.call_context import Origin
 from libs.runtime.errors import Fault
 from libs.runtime.names import DATASET, IMAGE
 from libs.runtime.object_store import ObjectStore
-from services.dataset.domain import Dataset, Image, NoImages, Progress, image_id_of
+from services.dataset.domain import Dataset, Image, NoImages, Progress, image_id_of, index_work
 from services.dataset.examine import Examined, examine
 from services.dataset.pairing import Candidate, StoredFile, compare, pair
 from services.dataset.store import DatasetWork, Work
@@ -55,11 +56,12 @@ class Indexer:
                     self._woken.clear()
                     async with self._work(read_only=True) as w:
                         wanted, purges = await w.datasets.wanting_sync(), await w.datasets.purges()
+                        origins = {uid: await w.origin_of(index_work(uid)) for uid in (*wanted, *(uid for uid, _ in purges))}
                     running = {uid: task for uid, task in running.items() if not task.done()}
                     jobs = {uid: self._sync_and_settle(uid, stopping) for uid in wanted if uid not in running}
                     jobs |= {uid: self._purge(uid, name, stopping) for uid, name in purges if uid not in running}
                     for uid, job in jobs.items():
-                        running[uid] = group.create_task(job, name=f"index-{uid}")
+                        running[uid] = group.create_task(_for_request(origins[uid], job), name=f"index-{uid}")
                         # Whatever was asked for while it ran is seen when it ends.
                         running[uid].add_done_callback(lambda _task: self._woken.set())
                     await self._wait()
@@ -198,6 +200,11 @@ class _Meter:
         self._num_examined += number
         rate = self._num_examined / max(time.monotonic() - self._began, 1e-3)
         return Progress(self._num_same + self._num_examined, self._num_examined, round(rate, 1))
+
+
+async def _for_request(origin: Origin, job: Coroutine[Any, Any, None]) -> None:
+    with origin.continued(), traces.span("index dataset"):
+        await job
 
 
 async def _remove(w: DatasetWork, dataset: Dataset, images: dict[str, Image]) -> Dataset:

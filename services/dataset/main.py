@@ -9,9 +9,12 @@ from libs.runtime.db import Database
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.hearing import hear
 from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.metrics_door import metrics_doors
 from libs.runtime.migrations import upgrade
 from libs.runtime.outbox import Relay
+from libs.runtime.probes import service_probes
 from libs.runtime.service import Service, Worker, run_service
+from libs.runtime.traces import configure_traces
 from libs.runtime.trust import Trust
 from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
@@ -27,6 +30,7 @@ async def build() -> Service:
     """Everything the process is made of, nothing started."""
     settings = DatasetSettings()
     configure_logs("dataset", level=settings.log_level, log_format=settings.log_format)
+    configure_traces("dataset", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     return await build_with(settings)
 
@@ -44,7 +48,7 @@ async def build_with(settings: DatasetSettings) -> Service:
     server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
-        doors=[server],
+        doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
         workers=[Alone(Worker("indexer", indexer.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),

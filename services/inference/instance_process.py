@@ -68,6 +68,7 @@ class InstanceProcess:
             engine=told.engine if told else "",
             num_in_flight=told.num_in_flight if told and not self.has_ended else 0,
             last_error=self.last_error,
+            metrics_endpoint=told.metrics_endpoint if told else "",
         )
 
     async def run(self) -> None:

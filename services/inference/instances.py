@@ -33,6 +33,7 @@ class InstanceView:
     engine: str = ""
     num_in_flight: int = 0
     last_error: str = ""
+    metrics_endpoint: str = ""
 
 
 @dataclass(frozen=True)

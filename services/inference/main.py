@@ -12,10 +12,13 @@ from libs.runtime.grpc_client import connect
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.hearing import hear
 from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.metrics_door import metrics_doors
 from libs.runtime.names import new_id
 from libs.runtime.outbox import Relay
+from libs.runtime.probes import service_probes
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.service import Service, run_service
+from libs.runtime.traces import configure_traces
 from libs.runtime.trust import Trust, access_key
 from services.inference.api import InferenceApi
 from services.inference.bundles import BundleCache
@@ -25,6 +28,7 @@ from services.inference.events import HEARINGS
 from services.inference.fleet import Launch
 from services.inference.instance.orders import Orders
 from services.inference.instance_process import InstanceProcess
+from services.inference.metrics import deployment_probe, scrape_targets
 from services.inference.routes import Routes
 from services.inference.settings import InferenceSettings
 from services.inference.store import METADATA, InferenceWork
@@ -37,6 +41,7 @@ async def build() -> Service:
     """Everything, from the environment."""
     settings = InferenceSettings()
     configure_logs(settings.service, level=settings.log_level, log_format=settings.log_format)
+    configure_traces(settings.service, settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     return await build_from(settings)
 
@@ -66,9 +71,11 @@ async def build_from(settings: InferenceSettings) -> Service:
     deps = Deps(work, settings, key, settings.host(), reconciler)
     server = GrpcServer(settings.address, trust)
     server.add(add_InferenceServiceServicer_to_server, InferenceApi(deps), inference_service_pb2.DESCRIPTOR)
+    probes = {**service_probes(database, METADATA, bus), "deployments": deployment_probe(work, reconciler)}
+    pages = {"/instances": scrape_targets(work, reconciler)}
     return Service(
         name=settings.service,
-        doors=[server],
+        doors=[server, *metrics_doors(settings, probes, pages)],
         workers=[reconciler, routes],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, deps),
@@ -94,6 +101,9 @@ def _launch(settings: InferenceSettings, key: bytes, wake: Callable[[], None]) -
             max_image_bytes=settings.inference_max_image_bytes,
             max_image_pixels=settings.inference_max_image_pixels,
             drain_seconds=settings.inference_drain_seconds,
+            metrics_address=settings.instance_metrics_address,
+            metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
+            otlp_endpoint=settings.otlp_endpoint,
             log_level=settings.log_level,
             log_format=settings.log_format,
         )

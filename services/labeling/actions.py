@@ -148,6 +148,7 @@ async def create_prelabel(work: Work, peers: Peers, dataset: str, *, model: str,
         if prelabel is None:
             prelabel = Prelabel(new_id("pre"), ids["project"], ids["dataset"], model, create_time=w.now, update_time=w.now)
             w.prelabels.add(prelabel, request_id=request_id)
+            await w.note_origin(prelabel.prelabel_id)
             await w.commit()
     return prelabel
 

@@ -8,9 +8,12 @@ from libs.runtime.db import Database
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.hearing import hear
 from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.metrics_door import metrics_doors
 from libs.runtime.migrations import upgrade
 from libs.runtime.outbox import Relay
+from libs.runtime.probes import service_probes
 from libs.runtime.service import Service, Worker, run_service
+from libs.runtime.traces import configure_traces
 from libs.runtime.trust import Trust
 from services.labeling.api import LabelingApi
 from services.labeling.events import HEARINGS, Deps
@@ -26,6 +29,7 @@ async def build() -> Service:
     """Everything the process is made of, nothing started."""
     settings = LabelingSettings()
     configure_logs("labeling", level=settings.log_level, log_format=settings.log_format)
+    configure_traces("labeling", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     return await build_with(settings)
 
@@ -43,7 +47,7 @@ async def build_with(settings: LabelingSettings) -> Service:
     server.add(add_LabelingServiceServicer_to_server, LabelingApi(work, peers, runner), labeling_service_pb2.DESCRIPTOR)
     return Service(
         "labeling",
-        doors=[server],
+        doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
         workers=[Alone(Worker("prelabel-runner", runner.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work, peers)),

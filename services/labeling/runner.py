@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from libs.runtime import logs
+from libs.runtime import logs, traces
 from libs.runtime.errors import Expired, Fault, ForwardFailed, InvalidInput, NoReadyInstance, NotFound, QueueFull
 from libs.runtime.names import PAGE
 from services.labeling.domain import Page, PageState, append
@@ -69,7 +69,9 @@ class PrelabelRunner:
             stop_watch.cancel()
 
     async def _carry_out(self, prelabel: Prelabel) -> None:
-        with logs.bind(resource=prelabel.name):
+        async with self._work(read_only=True) as w:
+            origin = await w.origin_of(prelabel.prelabel_id)
+        with origin.continued(), logs.bind(resource=prelabel.name), traces.span("prelabel"):
             try:
                 await self._read_all(prelabel)
             except Fault as fault:

@@ -39,6 +39,7 @@ async def create_task(deps: Deps, parent: str, task_id: str, order: TaskOrder, *
         task = new_task(name, new_id("tk"), order, request_id=request_id, at=w.now)
         await w.tasks.check_free(name)
         await put_task(w, task, before=None)
+        await w.note_origin(task.uid)
         await w.commit()
     deps.task_created.set()
     return task

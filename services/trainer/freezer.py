@@ -43,11 +43,13 @@ class Freezer:
         """Ask for each waiting task whose time has come."""
         async with self._deps.work(read_only=True) as w:
             waiting = await w.tasks.waiting_for_version()
+            origins = {task.uid: await w.origin_of(task.uid) for task in waiting}
         self._due = {task.uid: self._due.get(task.uid, 0.0) for task in waiting}
         self._failures = {task.uid: self._failures.get(task.uid, 0) for task in waiting}
         for task in waiting:
             if self._due[task.uid] <= time.monotonic():
-                await self._ask(task)
+                with origins[task.uid].continued():
+                    await self._ask(task)
 
     async def _ask(self, task: Task) -> None:
         try:

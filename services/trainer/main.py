@@ -11,15 +11,19 @@ from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.hearing import hear
 from libs.runtime.local_folder import LocalFolder
 from libs.runtime.logs import configure_logs, get_logger
+from libs.runtime.metrics_door import metrics_doors
 from libs.runtime.migrations import upgrade
 from libs.runtime.outbox import Relay
+from libs.runtime.probes import service_probes
 from libs.runtime.service import Service, run_service
+from libs.runtime.traces import configure_traces
 from libs.runtime.trust import Trust
 from services.trainer.api import TrainerApi
 from services.trainer.dataset_client import DatasetClient
 from services.trainer.deps import Deps
 from services.trainer.events import HEARINGS
 from services.trainer.freezer import Freezer
+from services.trainer.metrics import training_probe
 from services.trainer.model_actions import register_bases, remove_uploads
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import METADATA, TrainerWork
@@ -33,6 +37,7 @@ async def build() -> Service:
     """Everything the process is made of, nothing started."""
     settings = TrainerSettings()
     configure_logs("trainer", level=settings.log_level, log_format=settings.log_format)
+    configure_traces("trainer", settings.otlp_endpoint)
     log.info("settings", **settings.masked())
     return await build_with(settings)
 
@@ -59,9 +64,10 @@ async def build_with(settings: TrainerSettings) -> Service:
     server = GrpcServer(settings.address, trust)
     server.add(trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server, TrainerApi(deps), trainer_service_pb2.DESCRIPTOR)
     workers = [NodeWorker(deps, bus, number=number) for number in range(1, settings.trainer_workers + 1)]
+    probes = {**service_probes(database, METADATA, bus), "training": training_probe(deps.work)}
     return Service(
         "trainer",
-        doors=[server],
+        doors=[server, *metrics_doors(settings, probes)],
         workers=[Freezer(deps), Sweeper(deps), *workers],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, deps),

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+from libs.runtime.call_context import Origin
 from libs.runtime.errors import Fault
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec
@@ -34,7 +35,8 @@ def main() -> int:
     report = Report(events)
     spec.folder.mkdir(parents=True, exist_ok=True)
     try:
-        importlib.import_module(MODULES[spec.node_id]).run(spec, report)
+        with Origin(spec.request_id, spec.traceparent).continued():
+            importlib.import_module(MODULES[spec.node_id]).run(spec, report)
     except Fault as fault:
         report.failure(fault.reason, fault.message)
         return 1

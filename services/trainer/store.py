@@ -200,6 +200,12 @@ class Tasks:
         rows = await self._session.exec(select(_TASK.uid).where(_TASK.state.in_(open_states)))
         return set(rows.all())
 
+    async def counts(self) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+        """How many tasks there are by state, and how many nodes by kind and state."""
+        tasks = await self._session.exec(select(_TASK.state, func.count()).group_by(_TASK.state))
+        nodes = await self._session.exec(select(_NODE.node_id, _NODE.state, func.count()).group_by(_NODE.node_id, _NODE.state))
+        return dict(tasks.all()), {(node_id, state): count for node_id, state, count in nodes.all()}
+
     async def _where(self, *conditions: Any) -> list[Task]:
         rows = (await self._session.exec(select(TaskRow).where(*conditions).order_by(_TASK.uid).limit(1000))).all()
         return await self._with_nodes(rows)

@@ -9,7 +9,7 @@ from typing import Any
 
 from inkwright.trainer.v1 import trainer_events_pb2
 from libs.ocrkit.bundle import SUFFIX
-from libs.runtime import logs
+from libs.runtime import call_context, logs, traces
 from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.caller import Caller
 from libs.runtime.child import Child, Exit
@@ -64,7 +64,11 @@ class NodeWorker:
             try:
                 job = await self._queue.pull(wait_seconds=PULL_SECONDS)
                 if job is not None:
-                    with logs.bind(resource=job.order.task, node=job.order.node_id):
+                    with (
+                        job.origin.continued(),
+                        logs.bind(resource=job.order.task, node=job.order.node_id),
+                        traces.span(f"run {job.order.node_id}", traces.Kind.CONSUMER, job.attributes),
+                    ):
                         await self._take(job, stopping)
             except BUS_ERRORS as error:
                 log.warning("worker_waits", error=repr(error))
@@ -228,6 +232,8 @@ def node_spec(deps: Deps, hold: Hold) -> NodeSpec:
         num_threads=deps.settings.trainer_threads,
         max_training_seconds=deps.settings.trainer_max_training_seconds,
         code_version=deps.code_version,
+        request_id=call_context.request_id.get() or "",
+        traceparent=call_context.traceparent.get(),
     )
 
 

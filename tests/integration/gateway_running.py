@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from gateway.http_door import HttpDoor
 from gateway.main import build_service
 from gateway.settings import GatewaySettings
 from libs.runtime.bus import Bus
+from libs.runtime.http_door import HttpDoor
 from libs.runtime.key_value import KeyValue
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.service import serve

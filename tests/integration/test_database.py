@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from libs.runtime import inbox
 from libs.runtime.alone import Alone
-from libs.runtime.db import Database
+from libs.runtime.call_context import Origin
+from libs.runtime.db import ORIGIN_KEPT, Database
 from libs.runtime.errors import Conflict, InvalidInput
 from libs.runtime.inbox import AlreadyHeard
 from libs.runtime.service import Worker
@@ -243,6 +244,26 @@ async def test_the_inbox_lets_a_message_in_once_and_forgets_after_its_time(datab
     await later.close()
     async with database.reading() as connection:
         assert (await connection.execute(select(METADATA.tables[INBOX].c.message_id))).scalars().all() == ["m2"]
+
+
+async def test_the_last_request_that_asked_for_work_is_remembered_for_a_month(database: Database) -> None:
+    work = database.work(NoteWork)
+    for request_id in ("first", "second"):
+        with Origin(request_id, "00-trace").continued():
+            async with work() as w:
+                await w.note_origin("index/ds-1")
+                await w.commit()
+    with Origin("lost").continued():
+        async with work() as w:
+            await w.note_origin("index/ds-1")
+    async with work(read_only=True) as w:
+        assert await w.origin_of("index/ds-1") == Origin("second", "00-trace")
+        assert await w.origin_of("index/ds-2") == Origin()
+    later = Database(database.url, clock=lambda: datetime.now(UTC) + ORIGIN_KEPT + timedelta(days=1))
+    async with later.work(NoteWork)() as w:
+        await w.note_origin("index/ds-2")
+        assert await w.origin_of("index/ds-1") == Origin()
+    await later.close()
 
 
 async def test_a_database_that_is_away_fails_its_ping(tmp_path: Path) -> None:

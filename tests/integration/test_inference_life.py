@@ -6,19 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from inkwright.inference.v1 import deployment_pb2, inference_events_pb2, instance_service_pb2
 from libs.ocrkit.bundle import Bundle, open_bundle
 from libs.ocrkit.models import base_bundle_path
 from libs.runtime.errors import ForwardFailed, ImageUndecodable, NoReadyInstance, NotFound, TooLarge
 from libs.runtime.secrets import InstallationKey
-from libs.runtime.testing import assert_eventually
+from libs.runtime.testing import assert_eventually, free_port
 from services.inference.main import build_from
 from services.inference.settings import InferenceSettings
 from tests.integration.conftest import Databases
 from tests.integration.inference_stage import Client, Stage, State, client, made_up_bundle, name_of, predict, stage, written_page
 from tests.integration.running import running
+
+METRICS_TOKEN = "a-token-for-prometheus"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +44,27 @@ def instance_pids() -> list[int]:
     return [int(pid) for pid in children if b"services.inference.instance" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+async def check_metrics(address: str, instance_id: str) -> None:
+    """Inference says where the instance shows its own numbers, and there the one image that was read is counted."""
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {METRICS_TOKEN}"}) as http:
+        [target] = (await http.get(f"http://{address}/instances")).json()
+        assert target["labels"] == {"deployment": "cards", "instance_id": instance_id}
+        [at] = target["targets"]
+        shown = (await http.get(f"http://{at}/metrics")).text
+        assert 'inkwright_instance_stage_seconds_count{stage="recognize"} 1.0' in shown
+        assert 'inkwright_deployment_instances{deployment="cards",state="READY"} 1.0' in (await http.get(f"http://{address}/metrics")).text
+        stranger = await http.get(f"http://{at}/metrics", headers={"Authorization": "Bearer x"})
+        assert (stranger.status_code, "inkwright" in stranger.text) == (401, False)
+
+
 async def test_registered_model_is_deployed_and_reads(tmp_path: Path, long_databases: Databases, base: Bundle) -> None:
-    async with stage(tmp_path) as around, serving(around.settings) as inference:
+    metrics_at = f"127.0.0.1:{free_port()}"
+    metrics = {
+        "inference_metrics_address": metrics_at,
+        "instance_metrics_address": "127.0.0.1:0",
+        "metrics_token": SecretStr(METRICS_TOKEN),
+    }
+    async with stage(tmp_path) as around, serving(around.settings.model_copy(update=metrics)) as inference:
         with pytest.raises(NotFound, match="inkctl model list"):
             await inference.create("cards", model="projects/default/models/first")
         model = await around.trainer.register("first", base)
@@ -61,6 +84,7 @@ async def test_registered_model_is_deployed_and_reads(tmp_path: Path, long_datab
         assert (read.width_px, read.height_px, read.bundle_digest) == (900, 220, base.digest)
         assert min(read.timings.decode_ms, read.timings.detect_ms, read.timings.recognize_ms) > 0
 
+        await check_metrics(metrics_at, ready.instances[0].instance_id)
         token = await inference.token("cards")
         route = instance_service_pb2.DeploymentRoute.FromString((await around.entries("deployments"))["cards"])
         key = InstallationKey.load(around.settings.home)

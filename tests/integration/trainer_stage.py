@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_events_pb2, dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
 from inkwright.trainer.v1 import task_pb2, trainer_service_pb2, trainer_service_pb2_grpc
+from libs.runtime import call_context
 from libs.runtime.bus import Bus
 from libs.runtime.errors import Conflict, NotFound
 from libs.runtime.grpc_client import call, connect
@@ -90,6 +91,8 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     """Images are given out once it is set."""
     frozen: list[str] = field(default_factory=list)
     """Request ids of the freezes, repeats included."""
+    asked_for: dict[str, set[str | None]] = field(default_factory=dict)
+    """For which requests each method was called."""
 
     async def GetDataset(self, request: dataset_service_pb2.GetDatasetRequest, context: object) -> dataset_pb2.Dataset:
         if request.name != DATASET:
@@ -100,6 +103,7 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
         return dataset_pb2.Dataset(name=request.name, state=state, counts=counts)
 
     async def FreezeDataset(self, request: dataset_service_pb2.FreezeDatasetRequest, context: object) -> dataset_pb2.Version:
+        self._note("FreezeDataset")
         self.frozen.append(request.request_id)
         if self.vanishes:
             raise NotFound(f"There is no dataset {request.name}.", name=request.name)
@@ -115,6 +119,7 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ListVersionEntries(
         self, request: dataset_service_pb2.ListVersionEntriesRequest, context: object
     ) -> dataset_service_pb2.ListVersionEntriesResponse:
+        self._note("ListVersionEntries")
         # Two entries a page: paging is what a large dataset does.
         start = int(request.page_token or 0)
         entries = [self._entry(page) for page in self.pages[start : start + 2]]
@@ -124,12 +129,16 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def ReadImage(
         self, request: dataset_service_pb2.ReadImageRequest, context: object
     ) -> AsyncIterator[dataset_service_pb2.ReadImageResponse]:
+        self._note("ReadImage")
         await self.opened.wait()
         page = next(page for page in self.pages if request.name.endswith(f"/{page.image_id}"))
         if page.key in self.changed_keys:
             raise ImageChanged(f"{page.key} changed since it was indexed.", key=page.key)
         for start in range(0, len(page.data), 1024):
             yield dataset_service_pb2.ReadImageResponse(chunk=page.data[start : start + 1024])
+
+    def _note(self, method: str) -> None:
+        self.asked_for.setdefault(method, set()).add(call_context.request_id.get())
 
     def _entry(self, page: DrawnPage) -> dataset_pb2.VersionEntry:
         return dataset_pb2.VersionEntry(
@@ -205,7 +214,8 @@ async def stage(folder: Path, pages: list[DrawnPage], *, models: Path) -> AsyncI
 async def publish(bus: Bus, fact: Message, *, service: str, resource: str, id: str) -> None:
     """Put a fact on the bus as its service would."""
     subject, payload = fact_subject(service, resource, type(fact), id), fact.SerializeToString()
-    await bus.publish(subject, payload, message_id=hashlib.sha256(subject.encode() + payload).hexdigest())
+    headers = {call_context.REQUEST_ID_KEY: call_context.request_id.get() or ""}
+    await bus.publish(subject, payload, message_id=hashlib.sha256(subject.encode() + payload).hexdigest(), headers=headers)
 
 
 class Client:

@@ -60,6 +60,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_inbox_heard_time"), ["heard_time"], unique=False)
 
     op.create_table(
+        "origin",
+        sa.Column("work", sa.String(length=100), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("traceparent", sa.String(length=100), nullable=False),
+        sa.Column("noted_time", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("work"),
+    )
+    with op.batch_alter_table("origin", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_origin_noted_time"), ["noted_time"], unique=False)
+
+    op.create_table(
         "outbox",
         sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -67,6 +78,7 @@ def upgrade() -> None:
         sa.Column("type", sa.String(length=200), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("traceparent", sa.String(length=100), nullable=True),
         sa.Column("told_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("published_time", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("position"),
@@ -123,6 +135,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_outbox_published_time"))
 
     op.drop_table("outbox")
+    with op.batch_alter_table("origin", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_origin_noted_time"))
+
+    op.drop_table("origin")
     with op.batch_alter_table("inbox", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_inbox_heard_time"))
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, MetaData, text
 
 from libs.runtime.db import Database
 
-__all__ = ["MigrationsBehind", "check", "metadata_of", "revision", "upgrade"]
+__all__ = ["MigrationsBehind", "check", "metadata_of", "revision", "revisions", "upgrade"]
 
 
 _LOCK_TIMEOUT_SECONDS = 5
@@ -80,6 +80,11 @@ async def revision(service: str, message: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         await _with_connection(f"sqlite+aiosqlite:///{folder}/empty.sqlite", write)
+
+
+def revisions(service: str) -> list[str]:
+    """Every version of a service's tables that this program knows, oldest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config(service)).walk_revisions()][::-1]
 
 
 def metadata_of(service: str) -> MetaData:

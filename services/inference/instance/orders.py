@@ -28,6 +28,8 @@ class Orders(BaseModel):
         tls: files of certificate, key and authority; ``None`` for plain connections.
         queue_size: requests it holds, the one in work included.
         drain_seconds: how long it may finish what it has once it is told to end.
+        metrics_address: where it shows its metrics, to who has the token; empty for nowhere.
+        otlp_endpoint: where it sends its spans; empty for nowhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +47,9 @@ class Orders(BaseModel):
     max_image_bytes: int = Field(ge=1)
     max_image_pixels: int = Field(ge=1)
     drain_seconds: float = Field(gt=0)
+    metrics_address: str = ""
+    metrics_token: str = Field(default="", repr=False)
+    otlp_endpoint: str = ""
     log_level: str = "info"
     log_format: LogFormat = "json"
 
@@ -62,6 +67,7 @@ class Told(BaseModel):
         engine: what runs the model, for people.
         warm_up_error: what the model said when it was warmed up; empty when all went well.
         num_in_flight: requests in work or waiting.
+        metrics_endpoint: ``host:port`` of its metrics; empty where it shows none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +76,7 @@ class Told(BaseModel):
     engine: str
     warm_up_error: str = ""
     num_in_flight: int = 0
+    metrics_endpoint: str = ""
 
 
 def told_from_event(event: dict[str, Any]) -> Told:

@@ -28,16 +28,27 @@ class Registration:
         engine: what runs the model.
         warm_up_error: told with the first line on stdout.
         num_in_flight: asked at each renewal.
+        metrics_endpoint: asked at each renewal too; told on stdout alone.
     """
 
     name = "registration"
 
-    def __init__(self, bus: Bus, orders: Orders, *, engine: str, warm_up_error: str, num_in_flight: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        orders: Orders,
+        *,
+        engine: str,
+        warm_up_error: str,
+        num_in_flight: Callable[[], int],
+        metrics_endpoint: Callable[[], str],
+    ) -> None:
         self._bus = bus
         self._orders = orders
         self._engine = engine
         self._warm_up_error = warm_up_error
         self._num_in_flight = num_in_flight
+        self._metrics_endpoint = metrics_endpoint
         self._endpoint = ""
         self._listening = asyncio.Event()
         self._withdrawn = asyncio.Event()
@@ -92,7 +103,15 @@ class Registration:
             # A renewal was on its way while the entry was taken away.
             await self._bucket.delete(self._key)
             return
-        self._tell(Told(endpoint=self._endpoint, engine=self._engine, warm_up_error=self._warm_up_error, num_in_flight=num_in_flight))
+        self._tell(
+            Told(
+                endpoint=self._endpoint,
+                engine=self._engine,
+                warm_up_error=self._warm_up_error,
+                num_in_flight=num_in_flight,
+                metrics_endpoint=self._metrics_endpoint(),
+            )
+        )
 
     def _tell(self, told: Told) -> None:
         if told != self._told:

@@ -11,6 +11,7 @@ from inkwright.common.v1 import geometry_pb2
 from inkwright.inference.v1 import instance_service_pb2, instance_service_pb2_grpc
 from libs.runtime import call_context
 from libs.runtime.errors import ForwardFailed, TooLarge
+from services.inference.instance.metrics import STAGE_SECONDS
 from services.inference.instance.page_reader import Reading
 from services.inference.instance.reading_queue import Read, ReadingQueue
 
@@ -85,7 +86,15 @@ class InstanceServicer(instance_service_pb2_grpc.InstanceServiceServicer):
         except ForwardFailed as fault:
             self._failed.remember(digest, fault)
             raise
-        return response_of(read, bundle_digest=self._bundle_digest)
+        response = response_of(read, bundle_digest=self._bundle_digest)
+        for stage, milliseconds in stages(response.timings):
+            STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+        return response
+
+
+def stages(timings: instance_service_pb2.Timings) -> list[tuple[str, float]]:
+    """Each stage with its milliseconds."""
+    return [(field.name.removesuffix("_ms"), getattr(timings, field.name)) for field in timings.DESCRIPTOR.fields]
 
 
 def response_of(read: Read[Reading], *, bundle_digest: str) -> instance_service_pb2.PredictResponse:

@@ -28,6 +28,8 @@ class NodeSpec:
         num_threads: cores it may use.
         max_training_seconds: longest time of the training itself.
         code_version: of this program.
+        request_id: of the request that the task was made for.
+        traceparent: of the span in which the node runs; empty outside of a trace.
     """
 
     node_id: str
@@ -44,6 +46,8 @@ class NodeSpec:
     num_threads: int
     max_training_seconds: float
     code_version: str
+    request_id: str = ""
+    traceparent: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The form in which it travels to the child."""

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from libs.runtime.logs import get_logger
 
@@ -34,14 +34,14 @@ class HttpDoor:
     """A ``Door`` of ``libs.runtime.service``.
 
     Args:
-        app: what answers.
+        app: what answers, an ASGI application.
         address: ``host:port``; port 0 picks a free one.
         stopping: set when no new work is wanted; streams that would last for ever end by it.
+        name: for logs.
     """
 
-    name = "http"
-
-    def __init__(self, app: ASGIApp, address: str, stopping: asyncio.Event) -> None:
+    def __init__(self, app: Callable[..., Any], address: str, stopping: asyncio.Event, *, name: str = "http") -> None:
+        self.name = name
         self.address = address
         self._stopping = stopping
         config = uvicorn.Config(
@@ -64,12 +64,17 @@ class HttpDoor:
             OSError: the address cannot be bound.
         """
         host, _, port = self.address.rpartition(":")
-        listener = socket.create_server((host, int(port)), backlog=BACKLOG, reuse_port=False)
+        try:
+            listener = socket.create_server((host, int(port)), backlog=BACKLOG, reuse_port=False)
+        except OSError as error:
+            raise OSError(
+                f"{self.address} cannot be bound for {self.name} ({error.strerror}); another process may hold the port"
+            ) from error
         listener.setblocking(False)
         self.address = f"{host}:{listener.getsockname()[1]}"
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name=self.name)
         await self._server.listening.wait()
-        log.info("http_serving", address=self.address)
+        log.info("http_serving", door=self.name, address=self.address)
 
     async def stop_serving(self) -> None:
         """``/healthz`` turns to 503 and event streams end; requests are still answered."""
