@@ -80,15 +80,14 @@ class Events:
             asyncio.create_task(_pump(tail, positions[service], queue), name=f"tail-{service}") for service, tail in self._tails.items()
         ]
         stop: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait(), name="events-stop")
+        next_fact = asyncio.create_task(queue.get(), name="events-next")
         try:
             # An id alone is no event, yet the browser keeps it: a break before the first event resumes here.
             yield f"retry: {RETRY_MILLISECONDS}\nid: {_event_id(positions)}\n\n".encode()
             while not stop.done():
-                next_fact = asyncio.create_task(queue.get(), name="events-next")
                 waited = [next_fact, stop, *tasks]
                 await asyncio.wait(waited, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not next_fact.done():
-                    next_fact.cancel()
                     # A tail goes on for ever unless it broke: then the stream breaks too, and the browser comes back.
                     for task in tasks:
                         if task.done():
@@ -96,6 +95,7 @@ class Events:
                     yield b": still here\n\n"
                     continue
                 service, sequence, fact = next_fact.result()
+                next_fact = asyncio.create_task(queue.get(), name="events-next")
                 positions[service] = sequence
                 if _resource(fact).startswith(prefix):
                     kind, data = fact.DESCRIPTOR.name, printed_json(fact).decode()
@@ -103,7 +103,7 @@ class Events:
         finally:
             self._places += 1
             metrics.EVENT_STREAMS.dec()
-            for task in (*tasks, stop):
+            for task in (*tasks, stop, next_fact):
                 task.cancel()
             await asyncio.wait(tasks)
 
