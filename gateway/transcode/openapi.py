@@ -60,7 +60,10 @@ def openapi_document(
     paths: dict[str, dict[str, Any]] = {}
     for binding in bindings:
         path, parameters = binding.template.documented()
-        paths.setdefault(path, {})[binding.http_method.lower()] = _operation(binding, parameters, collected)
+        operation = _operation(binding, parameters, collected)
+        if links := _links(binding, bindings):
+            operation["responses"]["200"]["links"] = links
+        paths.setdefault(path, {})[binding.http_method.lower()] = operation
     for group in hand_written:
         for path, item in group.items():
             paths.setdefault(path, {}).update(item)
@@ -112,6 +115,22 @@ def _operation(binding: Binding, parameters: Sequence[str], schemas: Schemas) ->
         content = {"application/json": {"schema": _body_schema(binding, schemas)}}
         operation["requestBody"] = {"required": binding.body != "*", "content": content}
     return operation
+
+
+def _links(binding: Binding, bindings: Sequence[Binding]) -> dict[str, Any]:
+    """What can be done next with what a create method made: its id was the caller's choice, in the query."""
+    path, names = binding.template.documented()
+    chosen = [field for field in binding.method.input_type.fields if field.name.endswith("_id") and field.name != "request_id"]
+    if not binding.method.name.startswith("Create") or not chosen:
+        return {}
+    own = chosen[0].name.removesuffix("_id")
+    known = {name: f"$request.path.{name}" for name in names} | {own: f"$request.query.{chosen[0].json_name}"}
+    return {
+        other.method.name: {"operationId": other.method.name, "parameters": {name: known[name] for name in others}}
+        for other in bindings
+        for others in [other.template.documented()[1]]
+        if other.template.documented()[0].startswith(f"{path}/{{{own}}}") and set(others) == set(known)
+    }
 
 
 def _body_schema(binding: Binding, schemas: Schemas) -> Schema:
