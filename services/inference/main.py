@@ -86,6 +86,7 @@ def _launch(settings: InferenceSettings, wake: Callable[[], None]) -> Launch:
             engine=settings.inference_engine,
             num_threads=deployment.quota.num_threads,
             nats_url=settings.nats_url,
+            host=settings.inference_instance_host,
             queue_size=settings.inference_queue_size,
             max_image_bytes=settings.inference_max_image_bytes,
             max_image_pixels=settings.inference_max_image_pixels,

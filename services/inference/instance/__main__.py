@@ -66,7 +66,7 @@ async def build() -> Service:
     registration = Registration(
         bus, orders, engine=reader.engine_name, warm_up_error=warm_up_error, num_in_flight=lambda: queue.num_in_flight
     )
-    server = GrpcServer("127.0.0.1:0")
+    server = GrpcServer(f"{orders.host}:0")
     servicer = InstanceServicer(queue, bundle_digest=orders.bundle_digest, max_image_bytes=orders.max_image_bytes)
     server.add(add_InstanceServiceServicer_to_server, servicer, instance_service_pb2.DESCRIPTOR)
     return Service(

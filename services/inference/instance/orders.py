@@ -21,6 +21,7 @@ class Orders(BaseModel):
         bundle_path: a file that stays while the instance lives.
         bundle_digest: what the bundle must have.
         num_threads: cores the engine may use.
+        host: where its gRPC server listens and is found.
         queue_size: requests it holds, the one in work included.
         drain_seconds: how long it may finish what it has once it is told to end.
     """
@@ -34,6 +35,7 @@ class Orders(BaseModel):
     engine: EngineName
     num_threads: int = Field(ge=1)
     nats_url: str
+    host: str
     queue_size: int = Field(ge=1)
     max_image_bytes: int = Field(ge=1)
     max_image_pixels: int = Field(ge=1)
