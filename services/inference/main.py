@@ -97,6 +97,7 @@ def _launch(settings: InferenceSettings, key: bytes, wake: Callable[[], None]) -
             nats_url=settings.bus_url,
             access_key=key.hex(),
             tls=settings.tls_files,
+            host=settings.inference_instance_host,
             queue_size=settings.inference_queue_size,
             max_image_bytes=settings.inference_max_image_bytes,
             max_image_pixels=settings.inference_max_image_pixels,

@@ -1,5 +1,6 @@
 """Settings of the inference service."""
 
+import math
 import os
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,7 @@ from libs.ocrkit.engines.engine import EngineName
 from libs.runtime.settings import ServiceSettings
 from services.inference.quota import Host
 
+_CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _MB = 1024 * 1024
 
@@ -23,6 +25,8 @@ class InferenceSettings(ServiceSettings):
     """Memory all instances together may be promised, in MiB; 0 means what the host has."""
     inference_engine: EngineName = "auto"
     """Engine of every instance; ``auto`` takes OpenVINO."""
+    inference_instance_host: str = "127.0.0.1"
+    """Where every instance listens, on a free port, and where callers then find it: a name or address of this host that they can reach."""
     inference_queue_size: int = Field(default=64, ge=1)
     """Requests one instance holds before it answers QUEUE_FULL."""
     inference_max_image_bytes: int = Field(default=20 * _MB, ge=1)
@@ -45,7 +49,18 @@ class InferenceSettings(ServiceSettings):
 
     def host(self) -> Host:
         """What instances may share."""
-        return Host(cores=len(os.sched_getaffinity(0)), memory_mb=self.inference_memory_mb or host_memory_mb())
+        return Host(cores=host_cores(), memory_mb=self.inference_memory_mb or host_memory_mb())
+
+
+def host_cores(limit: Path = _CGROUP_CPU) -> int:
+    """Cores of this machine, or as many as the time amounts to that its container gets; a part of a core counts as one.
+
+    Args:
+        limit: what the kernel says of the container: two numbers of microseconds, or ``max`` and one.
+    """
+    cores = len(os.sched_getaffinity(0))
+    time_us, _, period_us = limit.read_text().partition(" ") if limit.exists() else ("max", "", "")
+    return cores if time_us == "max" else min(cores, math.ceil(int(time_us) / int(period_us)))
 
 
 def host_memory_mb() -> int:

@@ -64,7 +64,10 @@ async def test_registered_model_is_deployed_and_reads(tmp_path: Path, long_datab
         "instance_metrics_address": "127.0.0.1:0",
         "metrics_token": SecretStr(METRICS_TOKEN),
     }
-    async with stage(tmp_path) as around, serving(around.settings.model_copy(update=metrics)) as inference:
+    async with (
+        stage(tmp_path, inference_instance_host="localhost") as around,
+        serving(around.settings.model_copy(update=metrics)) as inference,
+    ):
         with pytest.raises(NotFound, match="inkctl model list"):
             await inference.create("cards", model="projects/default/models/first")
         model = await around.trainer.register("first", base)
@@ -74,6 +77,7 @@ async def test_registered_model_is_deployed_and_reads(tmp_path: Path, long_datab
         ready = await inference.becomes("cards", State.RUNNING, num_instances=1)
         assert ready.reason == "Ready"
         endpoint = ready.instances[0].endpoint
+        assert endpoint.startswith("localhost:")
         page = written_page("Invoice 4711", "Total 12.50")
         read = await predict(endpoint, page)
         assert [line.text for line in read.lines] == ["Invoice 4711", "Total 12.50"]

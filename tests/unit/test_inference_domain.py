@@ -1,8 +1,10 @@
 """States of deployments, quotas, restarts, tokens."""
 
 import base64
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from services.inference.domain import (
 )
 from services.inference.instances import MAX_QUICK_DEATHS, Restarts
 from services.inference.quota import CATALOGUE, MAX_INSTANCES, Demand, Host, Quota, QuotaExceeded, ResourceTypeUnknown, resource_type
+from services.inference.settings import host_cores
 from services.inference.suggestions import suggestion_id
 from services.inference.tokens import TOKEN_LENGTH, new_deployment_token
 
@@ -221,3 +224,15 @@ def test_catalogue_fills_what_a_caller_left_out() -> None:
     with pytest.raises(InvalidInput):
         Quota(float("nan"), 1)
     assert [Quota(cores, 1).num_threads for cores in (0.25, 1, 1.9, 4)] == [1, 1, 1, 4]
+
+
+def test_cores_of_a_container_count_where_they_are_fewer(tmp_path: Path) -> None:
+    limit = tmp_path / "cpu.max"
+    cores = host_cores(limit)
+    assert cores == len(os.sched_getaffinity(0))
+    limit.write_text("max 100000\n")
+    assert host_cores(limit) == cores
+    limit.write_text("50000 100000\n")
+    assert host_cores(limit) == 1
+    limit.write_text(f"{(cores + 1) * 100_000} 100000\n")
+    assert host_cores(limit) == cores

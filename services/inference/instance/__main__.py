@@ -77,7 +77,7 @@ async def build() -> Service:
         num_in_flight=lambda: queue.num_in_flight,
         metrics_endpoint=lambda: metrics[0].address if metrics else "",
     )
-    server = GrpcServer("127.0.0.1:0", orders.trust)
+    server = GrpcServer(f"{orders.host}:0", orders.trust)
     servicer = InstanceServicer(queue, bundle_digest=orders.bundle_digest, max_image_bytes=orders.max_image_bytes)
     server.add(add_InstanceServiceServicer_to_server, servicer, instance_service_pb2.DESCRIPTOR)
     return Service(

@@ -26,6 +26,7 @@ class Orders(BaseModel):
         num_threads: cores the engine may use.
         access_key: what it checks callers with, in hexadecimal digits.
         tls: files of certificate, key and authority; ``None`` for plain connections.
+        host: where its gRPC server listens and is found.
         queue_size: requests it holds, the one in work included.
         drain_seconds: how long it may finish what it has once it is told to end.
         metrics_address: where it shows its metrics, to who has the token; empty for nowhere.
@@ -43,6 +44,7 @@ class Orders(BaseModel):
     nats_url: str
     access_key: str = Field(repr=False)
     tls: tuple[Path, Path, Path] | None = None
+    host: str
     queue_size: int = Field(ge=1)
     max_image_bytes: int = Field(ge=1)
     max_image_pixels: int = Field(ge=1)

@@ -1,0 +1,1 @@
+"""Images: the Dockerfile, and a way to build it without an engine."""

@@ -1,0 +1,1 @@
+"""Checks of what installs Inkwright: chart, Compose file, images."""
