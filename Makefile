@@ -10,7 +10,7 @@ PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check check-deploy images check-images full chaos score bench-read bench-train certs pins clean
+.PHONY: help setup protos models run demo test check check-deploy images check-images full chaos fuzz score bench-read bench-train certs pins clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -74,6 +74,15 @@ test: models ## unit, contract, integration on both databases, one end-to-end pa
 chaos: models ## kill processes of a working installation at seeded points, on both databases [KILLS=n each, SEED=n]
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database sqlite
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database postgresql
+
+# As with the peers: what it needs must not decide what Inkwright runs on.
+build/fuzz/.ready: Makefile
+	$(PYTHON) -m venv --clear build/fuzz
+	build/fuzz/bin/pip install -q schemathesis==4.32.5
+	touch $@
+
+fuzz: models build/fuzz/.ready ## random requests to a running installation, from its OpenAPI document [CASES=n, SEED=n]
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
 full: check check-deploy test demo bench-read bench-train check-images ## everything, long tests on PostgreSQL and benchmarks on generated pages included
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py

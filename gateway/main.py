@@ -49,7 +49,7 @@ async def build_service(settings: GatewaySettings) -> Service:
     database = Database(settings.database_url)
     work, passwords, throttle = database.work(GatewayWork), Passwords(), Throttle()
     table = RoutingTable(InstallationKey.load(settings.home), trust.as_service(settings.service))
-    bus = await Bus.connect(settings.bus_url, name=settings.service)
+    bus = await Bus.connect(settings.bus_url, name=settings.service, replicas=settings.nats_replicas)
     addresses = {
         "dataset": settings.dataset_address,
         "labeling": settings.labeling_address,

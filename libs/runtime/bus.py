@@ -1,5 +1,6 @@
 """The bus: one JetStream connection, streams declared in code, publishing with an acknowledgement."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import nats.errors
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.js import JetStreamContext, api
-from nats.js.errors import BadRequestError, NoStreamResponseError
+from nats.js.errors import BadRequestError, NoStreamResponseError, ServiceUnavailableError
 
 from libs.runtime.logs import get_logger
 from libs.runtime.subjects import DEAD_PREFIX, EVENT_PREFIX, fact_subject
@@ -48,8 +49,8 @@ class StreamSpec:
     max_age_seconds: float = 7 * DAY_SECONDS
     duplicate_window_seconds: float = 600.0
 
-    def config(self) -> api.StreamConfig:
-        """The form the server wants."""
+    def config(self, replicas: int = 1) -> api.StreamConfig:
+        """The form the server wants; ``replicas`` copies on as many servers of a cluster."""
         return api.StreamConfig(
             name=self.name,
             subjects=list(self.subjects),
@@ -57,6 +58,7 @@ class StreamSpec:
             storage=api.StorageType.FILE,
             max_age=self.max_age_seconds,
             duplicate_window=self.duplicate_window_seconds,
+            num_replicas=replicas,
         )
 
 
@@ -77,19 +79,22 @@ STREAMS: Final = (
 class Bus:
     """One connection. It comes back by itself for ever; what is asked of it meanwhile fails or waits as each method says."""
 
-    def __init__(self, client: Client, streams: Sequence[StreamSpec]) -> None:
+    def __init__(self, client: Client, streams: Sequence[StreamSpec], *, replicas: int = 1) -> None:
         self.client = client
+        self.replicas = replicas
+        """Copies that a cluster keeps of each stream and bucket."""
         self.jetstream: JetStreamContext = client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
         self.streams = streams
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, streams: Sequence[StreamSpec] = STREAMS) -> Self:
+    async def connect(cls, url: str, *, name: str, streams: Sequence[StreamSpec] = STREAMS, replicas: int = 1) -> Self:
         """Connect, waiting for the server as long as it takes, and declare the streams.
 
         Args:
             url: ``nats://host:port``, several separated by commas.
             name: of this process, for the server's monitoring.
             streams: what must exist.
+            replicas: copies of each, on as many servers of a cluster; those that exist are brought to it.
         """
 
         async def on_error(error: Exception) -> None:
@@ -113,8 +118,12 @@ class Bus:
             disconnected_cb=on_disconnect,
             reconnected_cb=on_reconnect,
         )
-        bus = cls(client, streams)
-        await bus.declare()
+        bus = cls(client, streams, replicas=replicas)
+        try:
+            await bus._declare_when_ready()
+        except BaseException:
+            await bus.close()
+            raise
         return bus
 
     @property
@@ -128,6 +137,15 @@ class Bus:
         version = self.client.connected_server_version
         return f"{version.major}.{version.minor}.{version.patch}" if self.is_connected else ""
 
+    async def _declare_when_ready(self) -> None:
+        while True:
+            try:
+                return await self.declare()
+            except (TimeoutError, nats.errors.TimeoutError, ServiceUnavailableError) as error:
+                # A cluster that has just started, or lost a server, chooses its leaders for some seconds.
+                log.warning("bus_not_ready", error=repr(error))
+                await asyncio.sleep(1)
+
     async def declare(self) -> None:
         """Create the streams, or bring them to today's settings.
 
@@ -135,7 +153,7 @@ class Bus:
             nats.errors.Error: the server refuses or does not answer.
         """
         for spec in self.streams:
-            config = spec.config()
+            config = spec.config(self.replicas)
             try:
                 await self.jetstream.add_stream(config)
             except BadRequestError as error:

@@ -19,11 +19,12 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
-def connect(address: str, credentials: Credentials, *options: tuple[str, int]) -> grpc.aio.Channel:
+def connect(address: str, credentials: Credentials, *options: tuple[str, int | str]) -> grpc.aio.Channel:
     """A channel to ``host:port``; connects when first used and again, within 2 s, whenever the peer is back.
 
     Args:
-        address: of the peer.
+        address: of the peer. Of several replicas: a name that stands for all of them, or ``127.0.0.1:1,127.0.0.1:2``; calls go to those
+            that are there in turn.
         credentials: shown with each call.
         options: of the gRPC library, beside the house's own.
     """
@@ -32,12 +33,14 @@ def connect(address: str, credentials: Credentials, *options: tuple[str, int]) -
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.lb_policy_name", "round_robin"),
         *options,
     ]
+    target = f"ipv4:{address}" if "," in address else address
     if credentials.tls is None:
-        return PeerChannel(grpc.aio.insecure_channel(address, options=every), credentials.token)
+        return PeerChannel(grpc.aio.insecure_channel(target, options=every), credentials.token)
     named = [*every, ("grpc.ssl_target_name_override", SERVER_NAME)]
-    return PeerChannel(grpc.aio.secure_channel(address, credentials.tls.channel_credentials(), options=named), credentials.token)
+    return PeerChannel(grpc.aio.secure_channel(target, credentials.tls.channel_credentials(), options=named), credentials.token)
 
 
 async def is_serving(channel: grpc.aio.Channel, *, within_seconds: float) -> bool:

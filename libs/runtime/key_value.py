@@ -47,7 +47,7 @@ class KeyValue:
         Raises:
             nats.errors.Error: the server refuses or does not answer.
         """
-        config = api.KeyValueConfig(bucket=name, ttl=ttl_seconds, limit_marker_ttl=max(1.0, ttl_seconds))
+        config = api.KeyValueConfig(bucket=name, ttl=ttl_seconds, limit_marker_ttl=max(1.0, ttl_seconds), replicas=bus.replicas)
         try:
             bucket = await bus.jetstream.create_key_value(config)
         except BadRequestError:

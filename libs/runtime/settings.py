@@ -46,7 +46,10 @@ class ServiceSettings(BaseSettings):
     """Folders that data sets may lie in, separated by colons; see ``object_store.AllowedRoots``."""
     models: Path = CHECKOUT / "models"
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_replicas: int = Field(default=1, ge=1, le=5)
+    """Copies that a cluster of NATS keeps of each stream; 1 for a single server."""
 
+    # Of the others: one ``host:port``, whose name may stand for several replicas, or several IPv4 ones separated by commas.
     dataset_address: str = "127.0.0.1:50051"
     labeling_address: str = "127.0.0.1:50052"
     trainer_address: str = "127.0.0.1:50053"

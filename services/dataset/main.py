@@ -40,7 +40,7 @@ async def build_with(settings: DatasetSettings) -> Service:
     await upgrade("dataset", settings.database_url)
     trust = Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.bus_url, name="dataset")
+    bus = await Bus.connect(settings.bus_url, name="dataset", replicas=settings.nats_replicas)
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots))
     indexer = Indexer(work, stores)

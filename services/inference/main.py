@@ -51,7 +51,7 @@ async def build_from(settings: InferenceSettings) -> Service:
     await migrations.upgrade(settings.service, settings.database_url)
     key, trust = InstallationKey.load(settings.home), Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.bus_url, name=settings.service)
+    bus = await Bus.connect(settings.bus_url, name=settings.service, replicas=settings.nats_replicas)
     trainer = connect(settings.trainer_address, trust.as_service("inference"))
     work = database.work(InferenceWork)
     routes = Routes(bus, work)

@@ -39,7 +39,7 @@ async def build_with(settings: LabelingSettings) -> Service:
     await upgrade("labeling", settings.database_url)
     trust = Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.bus_url, name="labeling")
+    bus = await Bus.connect(settings.bus_url, name="labeling", replicas=settings.nats_replicas)
     work = database.work(LabelingWork)
     peers = Peers(settings.dataset_address, settings.inference_address, trust.as_service("labeling"))
     runner = PrelabelRunner(work, peers, wait_seconds=settings.suggestion_wait_seconds, renew_seconds=settings.suggestion_renew_seconds)

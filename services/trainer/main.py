@@ -48,7 +48,7 @@ async def build_with(settings: TrainerSettings) -> Service:
     await upgrade("trainer", settings.database_url)
     trust = Trust.load(settings)
     database = Database(settings.database_url)
-    bus = await Bus.connect(settings.bus_url, name="trainer")
+    bus = await Bus.connect(settings.bus_url, name="trainer", replicas=settings.nats_replicas)
     channel = connect(settings.dataset_address, trust.as_service("trainer"))
     deps = Deps(
         work=database.work(TrainerWork),

@@ -1,0 +1,1 @@
+"""Random requests to a running installation, made from its own OpenAPI document."""
