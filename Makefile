@@ -65,8 +65,9 @@ chaos: models ## kill processes of a working installation at seeded points, on b
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database sqlite
 	$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100) --seed $(or $(SEED),1) --database postgresql
 
-full: check test demo bench-read bench-train ## everything, long tests on PostgreSQL and benchmarks on generated pages included
+full: check test demo bench-read bench-train ## everything, long tests, backups under load and benchmarks on generated pages included
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
+	$(BIN)/python -m pytest -q --durations=5 tests/full
 
 # An environment of its own: what RapidOCR needs must not decide what Inkwright runs on.
 build/peers/.ready: Makefile
