@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import nats.errors
+import psycopg
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,7 +38,7 @@ def main() -> int:
         message = " ".join(str(error).split())
     except OSError as error:
         message = f"{error.filename or arguments.file}: {error.strerror or error}"
-    except (sqlite3.Error, SQLAlchemyError, nats.errors.Error) as error:
+    except (sqlite3.Error, psycopg.Error, SQLAlchemyError, nats.errors.Error) as error:
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     except KeyboardInterrupt:
         message = "stopped; nothing was left behind"

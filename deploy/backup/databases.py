@@ -1,8 +1,8 @@
 """The databases in a backup: all of them as they were at one moment.
 
 What one service commits because of what another committed is in the copy only if its cause is: at the moment of the cut nobody may
-write anywhere. Writers wait for as long as it takes to begin a reading transaction on each database, a few milliseconds; then they go
-on, and what is copied is what those transactions still see.
+write anywhere. Writers wait for as long as it takes to begin a reading transaction on each database: a few milliseconds, at worst a
+second for each other database that is busy. Then they go on, and what is copied is what those transactions still see.
 """
 
 import time
