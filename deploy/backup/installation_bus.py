@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from pathlib import Path
 
 from deploy.backup.archive import BackupError
-from deploy.embedded.home import CannotStart, locked_home
+from deploy.embedded.home import CannotStart, is_held, locked_home
 from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.child import Child
 from libs.runtime.nats_binary import nats_server_path, write_config
@@ -28,20 +28,22 @@ async def bus_of(settings: ServiceSettings) -> AsyncIterator[Bus]:
     """The bus of the installation in ``settings.home``, whether that runs or not.
 
     Raises:
-        BackupError: it does not answer.
+        BackupError: it does not answer, or the home cannot be used.
     """
     if has_bus_elsewhere(settings):
         async with bus_elsewhere(settings) as bus:
             yield bus
         return
+    if is_held(settings.home):
+        url = f"nats://{_sign_in(settings.home)}@127.0.0.1:{_running_port(settings.home)}"
+        async with _connected(url) as bus:
+            yield bus
+        return
     with ExitStack() as stack:
         try:
             stack.enter_context(locked_home(settings.home))
-        except CannotStart:
-            url = f"nats://{_sign_in(settings.home)}@127.0.0.1:{_running_port(settings.home)}"
-            async with _connected(url) as bus:
-                yield bus
-            return
+        except CannotStart as error:
+            raise BackupError(str(error)) from error
         async with own_bus(settings.home) as bus:
             yield bus
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from nats.js import api
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import create_engine, delete, insert, make_url, select
 
 from deploy.backup import databases as cutting
 from deploy.backup.archive import BackupError, Manifest, extract, written
 from deploy.backup.databases import DATABASES, Source, open_source
 from deploy.backup.installation_bus import own_bus
+from deploy.backup.postgresql import check_empty, load
 from deploy.backup.restoring import CLOCKS_DIFFER, restore
 from deploy.backup.taking import take
 from deploy.embedded.home import RESTORING, CannotStart, locked_home
@@ -26,6 +27,7 @@ from libs.runtime.bus import STREAMS
 from libs.runtime.migrations import upgrade
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.tables import OUTBOX
+from libs.runtime.testing import nats_server
 from libs.runtime.times import utc_now
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import METADATA
@@ -200,6 +202,48 @@ async def test_databases_of_another_kind_are_refused(made: Made, tmp_path: Path)
     settings = TrainerSettings(home=tmp_path / "home", gateway_database_url="postgresql+psycopg://nobody@127.0.0.1:1/none")
     with pytest.raises(BackupError, match="unset INKWRIGHT_GATEWAY_DATABASE_URL"):
         await restore(settings, made.file)
+
+
+async def test_a_bus_elsewhere_is_read_and_filled_there(made: Made, tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as server:
+        away = server.url.replace("://", "://name:password@")
+        settings = TrainerSettings(home=tmp_path / "home", nats_url=away)
+        await restore(settings, made.file)
+        assert not (settings.home / "nats").exists()
+        manifest = await take(settings, tmp_path / "again.ink")
+        assert manifest.streams["DEAD"]["state"]["last_ts"] == made.manifest.streams["DEAD"]["state"]["last_ts"]
+        with pytest.raises(BackupError, match="has a stream EVT_DATASET already"):
+            await restore(TrainerSettings(home=tmp_path / "other", nats_url=away), made.file)
+    assert not (tmp_path / "other").exists()
+
+
+async def test_rows_of_postgresql_come_back_as_they_were(shared_databases: Databases, tmp_path: Path) -> None:
+    assert shared_databases.postgres is not None
+    there = make_url(shared_databases.url("dataset"))
+    here = there.set(database=shared_databases.postgres.new_database())
+    await upgrade("dataset", shared_databases.url("dataset"))
+    table, before, now = METADATA.tables[OUTBOX], create_engine(there), utc_now()
+    awkward = {"subject": "tab\t line\n back\\slash \\N é", "type": "", "request_id": "", "told_time": now, "published_time": None}
+    with before.begin() as connection:
+        connection.execute(insert(table), [{"id": str(number), "payload": bytes(range(256)), **awkward} for number in range(3)])
+        rows = connection.execute(select(table)).all()
+        # The last position is never given again, though its row is gone.
+        connection.execute(delete(table).where(table.c.id == "2"))
+    with closing(open_source("dataset", shared_databases.url("dataset"))) as source:
+        source.begin()
+        copy = source.copy(tmp_path)
+    after = create_engine(here)
+    with pytest.raises(BackupError, match="schema of dataset is not empty"):
+        check_empty("dataset", there)
+    check_empty("dataset", here)
+    with after.begin() as connection:
+        load("dataset", connection, copy, tmp_path / "dataset")
+        assert connection.execute(select(table)).all() == rows[:2]
+        connection.execute(insert(table).values(id="3", payload=b"", **awkward))
+        assert connection.execute(select(table.c.position).where(table.c.id == "3")).scalar_one() == rows[2].position + 1
+    for engine in (before, after):
+        engine.dispose()
+    shared_databases.postgres.drop_database(str(here.database))
 
 
 async def test_no_supervisor_starts_on_half_a_restore(tmp_path: Path) -> None:
