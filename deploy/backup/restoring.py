@@ -40,7 +40,8 @@ async def restore(settings: TrainerSettings, path: Path) -> Manifest:
         (backup / "home").rename(home)
         bundles = home / settings.artifact_folder.relative_to(settings.home)
         bundles.parent.mkdir(mode=0o700)
-        (backup / BUNDLES).rename(bundles) if (backup / BUNDLES).exists() else bundles.mkdir(mode=0o700)
+        (backup / BUNDLES).mkdir(exist_ok=True, mode=0o700)
+        (backup / BUNDLES).rename(bundles)
         (home / settings.restored_mark.relative_to(settings.home)).touch(mode=0o600)
         # Leaving this block commits what was put into schemas of PostgreSQL.
         with ExitStack() as schemas:
@@ -99,7 +100,10 @@ def _empty_home(home: Path, manifest: Manifest) -> Iterator[Path]:
         yield stage
     except BaseException:
         for entry in home.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
         if not existed:
             home.rmdir()
         raise
