@@ -28,6 +28,8 @@ def restore(
 
 
 def _run(command: str, file: Path, home: Path | None) -> None:
-    # A program of its own: clients know no services, and what is installed beside them reads databases and the bus.
+    # A program of its own: clients know no services. -P: a folder called deploy where the person stands is not meant.
     where = [] if home is None else ["--home", str(home)]
-    raise SystemExit(subprocess.run([sys.executable, "-m", "deploy.backup", command, *where, "--", str(file)], check=False).returncode)
+    raise SystemExit(
+        subprocess.run([sys.executable, "-P", "-m", "deploy.backup", command, *where, "--", str(file)], check=False).returncode
+    )
