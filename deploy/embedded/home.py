@@ -9,7 +9,10 @@ from pathlib import Path
 from libs.runtime import secrets
 from libs.runtime.secrets import InstallationKey
 
+LOCK = "supervisor.lock"
 FOLDERS = ("db", "nats", "logs", "trainer", "inference")
+RESTORING = ".restoring"
+"""Lies in a home for as long as a backup is being restored into it."""
 
 
 class CannotStart(Exception):
@@ -21,14 +24,16 @@ def locked_home(home: Path) -> Iterator[Path]:
     """Make the folder (0700) with what belongs in it, and hold it for this process alone.
 
     Raises:
-        CannotStart: another supervisor holds it, or it cannot be written.
+        CannotStart: another supervisor holds it, it cannot be written, or a backup is not wholly restored into it.
     """
+    if (home / RESTORING).exists():
+        raise CannotStart(f"A restore into {home} is under way or was cut off. If it was, remove that folder and restore again.")
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         home.chmod(0o700)
         for folder in FOLDERS:
             (home / folder).mkdir(exist_ok=True, mode=0o700)
-        lock = (home / "supervisor.lock").open("a+")
+        lock = (home / LOCK).open("a+")
     except OSError as error:
         raise CannotStart(f"{home} cannot be used as INKWRIGHT_HOME: {error.strerror}. Choose a folder of yours.") from error
     with lock:
@@ -45,6 +50,18 @@ def locked_home(home: Path) -> Iterator[Path]:
         lock.flush()
         InstallationKey.load(home)
         yield home
+
+
+def is_held(home: Path) -> bool:
+    """Whether a supervisor runs on a folder."""
+    try:
+        with (home / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def admin_token(home: Path, wanted: str | None) -> str:

@@ -1,8 +1,8 @@
 """The relay: publishes what units of work told, in order, at least once.
 
 What was published stays for a week: the bus is not the only copy of anything. After it lost its store,
-``python -m libs.runtime.outbox replay SERVICE URL --since 2026-11-20T08:00Z`` has the service's relay publish everything told since then
-again; whoever heard it before lets it pass.
+``python -m libs.runtime.outbox replay SERVICE URL --since 2026-11-20T08:00Z`` has the service's relay publish everything published since
+then again; whoever heard it before lets it pass.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import contextlib
 import sys
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import MetaData, delete, select, update
+from sqlalchemy import MetaData, Update, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.runtime import call_context, metrics
@@ -112,7 +112,7 @@ class Relay:
 
 
 async def replay(database: Database, metadata: MetaData, since: datetime) -> int:
-    """Have everything told since a moment published again, in its order; messages keep their ids.
+    """Have everything published since a moment published again, in its order; messages keep their ids.
 
     Args:
         since: aware.
@@ -120,10 +120,15 @@ async def replay(database: Database, metadata: MetaData, since: datetime) -> int
     Returns:
         How many messages wait again. The service's relay takes them up within 2 s.
     """
-    outbox = metadata.tables[OUTBOX]
     async with database.writing() as connection:
-        told = update(outbox).where(outbox.c.told_time >= since, outbox.c.published_time.is_not(None))
-        return (await connection.execute(told.values(published_time=None))).rowcount
+        return (await connection.execute(publish_again(metadata, since))).rowcount
+
+
+def publish_again(metadata: MetaData, since: datetime) -> Update:
+    """The statement that does so."""
+    outbox = metadata.tables[OUTBOX]
+    # Not by when it was told: what waited for a bus that was away is lost with it as well.
+    return update(outbox).where(outbox.c.published_time >= since).values(published_time=None)
 
 
 def _moment(text: str) -> datetime:
@@ -140,14 +145,16 @@ async def _replay(service: str, url: str, since: datetime) -> None:
         count = await replay(database, metadata_of(service), since)
     finally:
         await database.close()
-    sys.stdout.write(f"{count} messages of {service} told since {since.isoformat()} are published again\n")
+    sys.stdout.write(f"{count} messages of {service} published since {since.isoformat()} are published again\n")
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m libs.runtime.outbox", description="The outbox of a service.")
-    again = parser.add_subparsers(dest="command", required=True).add_parser("replay", help="publish again what was told since a moment")
-    again.add_argument("service", choices=("dataset", "labeling", "trainer", "inference"))
+    again = parser.add_subparsers(dest="command", required=True).add_parser(
+        "replay", help="publish again what was published since a moment"
+    )
+    again.add_argument("service", choices=("dataset", "labeling", "trainer", "inference", "gateway"))
     again.add_argument("url", help="its database, as INKWRIGHT_<SERVICE>_DATABASE_URL has it")
     again.add_argument("--since", type=_moment, required=True, help="ISO 8601; UTC where no zone is given")
     arguments = parser.parse_args()

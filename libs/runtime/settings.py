@@ -109,8 +109,12 @@ class ServiceSettings(BaseSettings):
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of this service's own database."""
-        url: str | None = getattr(self, f"{self.service}_database_url")
-        return url or f"sqlite+aiosqlite:///{self.home / 'db' / self.service}.sqlite"
+        return self.database_url_of(self.service)
+
+    def database_url_of(self, service: str) -> str:
+        """SQLAlchemy URL of a service's database."""
+        url: str | None = getattr(self, f"{service}_database_url")
+        return url or f"sqlite+aiosqlite:///{self.home / 'db' / service}.sqlite"
 
     @property
     def bus_url(self) -> str:

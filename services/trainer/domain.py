@@ -224,6 +224,26 @@ class Task:
         self._require_held(node_id, attempt)
         return self._with_node(self.node(node_id).succeed(at=at))._queue_ready(at)
 
+    def rewind(self) -> "Task":
+        """What its nodes made is lost: every one waits again. Tries go on being counted, so that none is taken for an earlier one.
+
+        Raises:
+            WrongState: it does not run.
+        """
+        self._require_active()
+        return self._changed(nodes=tuple(node.rewind() for node in self.nodes))
+
+    def resume(self, *, at: datetime) -> "Task":
+        """What can run is queued.
+
+        Raises:
+            WrongState: it does not run, or waits for a version.
+        """
+        self._require_active()
+        if not self.version:
+            raise WrongState(f"{self.name} waits for a version.", task=self.name)
+        return self._queue_ready(at)
+
     def finish(self, model: str, *, at: datetime) -> "Task":
         """All nodes are done and the model is registered.
 

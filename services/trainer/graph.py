@@ -147,6 +147,10 @@ class Node:
         self._require("queued again", NodeState.RUNNING)
         return replace(self, state=NodeState.QUEUED, message="Its worker was stopped; it will run again", progress=0.0)
 
+    def rewind(self) -> "Node":
+        """It waits as in the beginning; only its tries are counted on."""
+        return Node(self.node_id, attempt=self.attempt)
+
     def succeed(self, *, at: datetime) -> "Node":
         """It is done."""
         self._require("finished", NodeState.RUNNING)

@@ -25,6 +25,7 @@ from services.trainer.events import HEARINGS
 from services.trainer.freezer import Freezer
 from services.trainer.metrics import training_probe
 from services.trainer.model_actions import register_bases, remove_uploads
+from services.trainer.restored import begin_again
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import METADATA, TrainerWork
 from services.trainer.sweeper import Sweeper
@@ -61,6 +62,7 @@ async def build_with(settings: TrainerSettings) -> Service:
     )
     remove_uploads(settings.upload_folder)
     await register_bases(deps)
+    await begin_again(deps)
     server = GrpcServer(settings.address, trust)
     server.add(trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server, TrainerApi(deps), trainer_service_pb2.DESCRIPTOR)
     workers = [NodeWorker(deps, bus, number=number) for number in range(1, settings.trainer_workers + 1)]

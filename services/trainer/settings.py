@@ -35,6 +35,11 @@ class TrainerSettings(ServiceSettings):
         return self.home / "trainer" / "tasks"
 
     @property
+    def restored_mark(self) -> Path:
+        """A file that says: databases were restored from a backup, work folders were not."""
+        return self.home / "trainer" / "restored"
+
+    @property
     def artifact_folder(self) -> Path:
         """Bundles by digest."""
         return self.home / "trainer" / "artifacts"

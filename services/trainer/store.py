@@ -190,6 +190,10 @@ class Tasks:
         """Pending tasks without a version, oldest first."""
         return await self._where(_TASK.state == TaskState.PENDING, _TASK.version == "")
 
+    async def under_way(self) -> list[Task]:
+        """Tasks that have their version and have not ended, oldest first."""
+        return await self._where(_TASK.state.in_((TaskState.PENDING, TaskState.RUNNING)), _TASK.version != "")
+
     async def terminating_since(self, moment: datetime) -> list[Task]:
         """Tasks that were told to stop before a moment and still have not."""
         return await self._where(_TASK.state == TaskState.TERMINATING, _TASK.terminate_time < moment)

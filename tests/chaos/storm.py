@@ -115,10 +115,7 @@ class Storm:
         """Work and kill until so many kills have landed, then wait for quiet and look."""
         began = time.monotonic()
         result = Result()
-        workers = [threading.Thread(target=self._work, args=(self._seed * 1000 + number,)) for number in range(NUM_WORKERS)]
-        for worker in workers:
-            worker.start()
-        try:
+        with self.at_work():
             bag: list[tuple[str, str]] = []
             while len(result.kills) < num_kills:
                 # Every place once in a seeded order, then all over again.
@@ -130,14 +127,29 @@ class Storm:
                     result.missed[place] = result.missed.get(place, 0) + 1
                 else:
                     result.kills.append(kill)
+        result.violations = violations(self.history.calls, self.seen())
+        result.outcomes = self.history.counts()
+        result.seconds = time.monotonic() - began
+        return result
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """People work for as long as the block takes."""
+        workers = [threading.Thread(target=self._work, args=(self._seed * 1000 + number,)) for number in range(NUM_WORKERS)]
+        for worker in workers:
+            worker.start()
+        try:
+            yield
         finally:
             self._stopping.set()
             for worker in workers:
                 worker.join()
-        result.violations = violations(self.history.calls, self._look())
-        result.outcomes = self.history.counts()
-        result.seconds = time.monotonic() - began
-        return result
+
+    def moved(self, running: Running) -> "Storm":
+        """The same people, with what they did, on another installation that has the same data."""
+        storm = Storm(running, self._folder, self._chaos, self._seed)
+        storm.history, storm._pages, storm._images_of = self.history, self._pages, self._images_of
+        return storm
 
     def _new_client(self) -> Inkwright:
         return Inkwright(RestClient(self._running.url, self._running.token, timeout_seconds=CALL_SECONDS))
@@ -244,7 +256,7 @@ class Storm:
         if task.state not in (task_pb2.Task.FAILED, task_pb2.Task.SUCCEEDED):
             self._client.terminate_task(name)
 
-    def _look(self) -> Seen:
+    def seen(self) -> Seen:
         """Once what was under way has come to rest. A person whose submission got no answer submits again."""
         client = self._client
         for page in self._pages:

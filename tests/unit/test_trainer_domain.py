@@ -74,6 +74,21 @@ def test_the_graph_runs_in_order_and_skips_with_a_reason() -> None:
     assert set(AFTER) == set(WEIGHTS) == set(NodeId)
 
 
+def test_a_task_whose_work_is_lost_begins_again_and_counts_its_tries_on() -> None:
+    task = task_at(TaskState.RUNNING).succeed(NodeId.SNAPSHOT, 1, at=NOW).begin(NodeId.PREFLIGHT, at=NOW)
+    again = task.rewind().resume(at=NOW)
+    assert [(node.node_id, node.attempt) for node in again.nodes if node.state is NodeState.QUEUED] == [(NodeId.SNAPSHOT, 1)]
+    assert {node.state for node in again.nodes[1:]} == {NodeState.WAITING}
+    # Whoever still ran the lost try has lost it.
+    assert not again.begin(NodeId.SNAPSHOT, at=NOW).is_held(NodeId.SNAPSHOT, 1)
+    assert through(again).is_through
+    for state in ENDED | {TaskState.TERMINATING}:
+        with pytest.raises(WrongState):
+            task_at(state).rewind()
+    with pytest.raises(WrongState):
+        task_at(TaskState.PENDING).rewind().resume(at=NOW)
+
+
 def test_progress_is_weighted_and_never_falls_within_a_try() -> None:
     task = task_at(TaskState.RUNNING)
     told = [0.0]

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, MetaData, text
 
 from libs.runtime.db import Database
 
-__all__ = ["MigrationsBehind", "check", "metadata_of", "revision", "revisions", "upgrade"]
+__all__ = ["MigrationsBehind", "check", "knows", "metadata_of", "revision", "revisions", "upgrade", "upgrade_to"]
 
 
 _LOCK_TIMEOUT_SECONDS = 5
@@ -38,6 +38,22 @@ async def upgrade(service: str, url: str) -> None:
         url: async SQLAlchemy URL; an SQLite file is made, a PostgreSQL schema must be there.
     """
     await _with_connection(url, lambda connection: command.upgrade(_config(service, connection), "head"))
+
+
+def upgrade_to(service: str, connection: Connection, revision: str) -> None:
+    """Make the tables as they were at a version, in the caller's transaction.
+
+    Args:
+        connection: of an empty database.
+        revision: one that ``knows`` knows.
+    """
+    command.upgrade(_config(service, connection), revision)
+
+
+def knows(service: str, revision: str) -> bool:
+    """Whether a version is one of this program's; a newer program's is not."""
+    versions = ScriptDirectory.from_config(_config(service)).walk_revisions()
+    return any(version.revision == revision for version in versions)
 
 
 async def check(service: str) -> None:
