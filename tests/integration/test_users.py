@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
-from gateway.identity import actions
+from gateway.identity import actions, passwords
 from gateway.identity.domain import SESSION_LIFE, SESSION_REST
 from gateway.identity.doorkeeper import COOKIE
 from gateway.identity.hearing import HEARINGS
@@ -25,6 +26,14 @@ from tests.trust import TRUST
 
 PASSWORD = "a horse on a bicycle"
 ANONYMOUS = {"Authorization": ""}
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How slowly a password is hashed is no matter of these tests; each would hash a dozen."""
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_HASHER", quick)
+    monkeypatch.setattr(passwords, "_NOBODY", quick.hash("nobody has this password"))
 
 
 @pytest.fixture
@@ -124,7 +133,7 @@ async def test_the_wrong_name_and_the_wrong_password_look_alike(world: World) ->
 
 async def test_guessing_ends_with_429_even_for_the_right_password(world: World) -> None:
     await made(world, "ann")
-    tries = [{"user": "ann", "password": password} for password in ("wrong",) * 5 + (PASSWORD,)]
+    tries = [{"user": "ann", "password": given} for given in ("wrong",) * 5 + (PASSWORD,)]
     codes = [(await world.http.post("/v1/session", json=body, headers=ANONYMOUS)).status_code for body in tries]
     assert codes == [401] * 5 + [429]
 

@@ -19,7 +19,7 @@ from gateway.identity.domain import (
     check_scopes,
     digest_of,
 )
-from gateway.identity.passwords import FREE_TRIES, MAX_WAIT_SECONDS, Throttle
+from gateway.identity.passwords import FREE_TRIES, MAX_WAIT_SECONDS, Passwords, Throttle
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from libs.runtime import access_token
 from libs.runtime.access_token import ALGORITHM, AUDIENCE, AccessKey
@@ -163,3 +163,12 @@ def test_there_is_one_project() -> None:
     for name in ("projects/other", "projects/other/datasets/a", "projects/"):
         with pytest.raises(NotFound):
             check_project(name)
+
+
+async def test_passwords_are_kept_as_argon2id_and_fit_only_themselves() -> None:
+    passwords = Passwords()
+    kept = await passwords.hash("a horse on a bicycle")
+    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert await passwords.fits("a horse on a bicycle", kept)
+    for wrong, against in (("A horse on a bicycle", kept), ("a horse on a bicycle", ""), ("", ""), ("x", "not a hash")):
+        assert not await passwords.fits(wrong, against)
