@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+import psycopg
 from google.protobuf.message import Message
 from sqlalchemy import Connection, MetaData, delete, event, func, insert, make_url, select, text
 from sqlalchemy.exc import DataError, DBAPIError
@@ -20,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from inkwright.common.v1 import audit_pb2
 from libs.runtime import call_context, metrics
 from libs.runtime.call_context import Origin
-from libs.runtime.errors import Conflict, InvalidInput
+from libs.runtime.errors import Conflict, InvalidInput, NoReadyInstance
 from libs.runtime.subjects import fact_subject
 from libs.runtime.tables import ORIGIN, OUTBOX
 from libs.runtime.times import to_timestamp, utc_now
@@ -38,6 +39,10 @@ ORIGIN_KEPT = timedelta(days=30)
 READ_ONLY_OPTIONS = {"inkwright_read_only": True, "postgresql_readonly": True}
 _LOST_RACES = {"23505", "40001", "40P01", "55P03"}
 """What PostgreSQL calls a key that is taken, a transaction that cannot be put in order, a deadlock, a lock that was waited for in vain."""
+
+_DISK_FULL = "53100"
+_AWAY = ("08", "57P")
+"""Classes of PostgreSQL's codes: the connection failed, or the server is stopping or starting."""
 
 _JOB_SUBJECT = re.compile(r"jobs(\.[A-Za-z0-9_-]+)+")
 
@@ -140,7 +145,8 @@ class UnitOfWork:
 
     A service subclasses it once, sets ``service`` and ``metadata`` and adds its repositories, which use ``session``.
     Units of one task must not nest. A read-only unit does not wait for writers and cannot commit. On PostgreSQL writers run side by side:
-    a row that is read to be changed is read with a lock, and the loser of a race that locks do not order gets a ``Conflict``.
+    a row that is read to be changed is read with a lock, and the loser of a race that locks do not order gets a ``Conflict``. A database
+    that is away, or whose disk is full, is a ``NoReadyInstance``.
     """
 
     service: ClassVar[str]
@@ -165,19 +171,15 @@ class UnitOfWork:
         self.session = AsyncSession(self._database.engine, expire_on_commit=False)
         try:
             await self.session.connection(execution_options=READ_ONLY_OPTIONS if self._read_only else {})
-        except BaseException:
+        except BaseException as error:
             await self._close()
+            _raise_fault_of(error)
             raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._close()
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _LOST_RACES:
-            metrics.LOST_RACES.inc()
-            raise Conflict("Something else changed the same thing at the same moment; nothing was done, try again.") from error
-        if isinstance(error, DataError):
-            # SQLite keeps whatever it is given.
-            raise InvalidInput("A text is too long, or holds a character (such as U+0000) that the database cannot keep.") from error
+        _raise_fault_of(error)
 
     def tell(self, fact: Message, *, resource: str, id: str) -> None:
         """Publish ``fact`` if and when this unit commits.
@@ -283,6 +285,31 @@ class UnitOfWork:
             if self._holds_writer:
                 self._holds_writer = False
                 self._database.writer.release()
+
+
+def _raise_fault_of(error: BaseException | None) -> None:
+    """Say what a database's refusal means for the call.
+
+    Raises:
+        Conflict: a race was lost.
+        InvalidInput: a value that cannot be kept.
+        NoReadyInstance: the database is away, or its disk is full.
+    """
+    if not isinstance(error, DBAPIError):
+        return
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state in _LOST_RACES:
+        metrics.LOST_RACES.inc()
+        raise Conflict("Something else changed the same thing at the same moment; nothing was done, try again.") from error
+    if isinstance(error, DataError):
+        # SQLite keeps whatever it is given.
+        raise InvalidInput("A text is too long, or holds a character (such as U+0000) that the database cannot keep.") from error
+    if state == _DISK_FULL or "disk is full" in str(error.orig):
+        raise NoReadyInstance("The disk that holds the database is full; nothing was done. Free some space, then try again.") from error
+    never_connected = isinstance(error.orig, psycopg.OperationalError) and not state
+    if error.connection_invalidated or never_connected or state.startswith(_AWAY):
+        # Whether a commit that got no answer took place is not known.
+        raise NoReadyInstance("The database cannot be reached. Wait a moment, look whether it was done, and try again.") from error
 
 
 _POSTGRESQL = {

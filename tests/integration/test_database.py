@@ -14,11 +14,11 @@ from libs.runtime import inbox
 from libs.runtime.alone import Alone
 from libs.runtime.call_context import Origin
 from libs.runtime.db import ORIGIN_KEPT, Database
-from libs.runtime.errors import Conflict, InvalidInput
+from libs.runtime.errors import Conflict, InvalidInput, NoReadyInstance
 from libs.runtime.inbox import AlreadyHeard
 from libs.runtime.service import Worker
 from libs.runtime.tables import INBOX, OUTBOX, UtcDateTime
-from libs.runtime.testing import assert_eventually
+from libs.runtime.testing import assert_eventually, free_port
 from tests.integration.conftest import Databases
 from tests.integration.plumbing import METADATA, NoteRow, NoteWork, open_database
 
@@ -306,3 +306,50 @@ async def test_a_loop_of_replicas_goes_on_in_one_and_then_in_another(shared_data
     await asyncio.wait_for(tasks[last], 5)
     for replica in replicas:
         await replica.close()
+
+
+async def test_a_full_disk_is_said_and_loses_nothing_that_was_kept(tmp_path: Path) -> None:
+    database = await open_database(f"sqlite+aiosqlite:///{tmp_path}/notes.sqlite")
+
+    async def keep(id: str, num_characters: int) -> None:
+        async with database.work(NoteWork)() as w:
+            # As large as the file is now, and a little: what SQLite says then is what it says on a full disk.
+            await (await w.session.connection()).execute(text("PRAGMA max_page_count = 40"))
+            w.session.add(NoteRow(id=id, text="x" * num_characters))
+            await w.commit()
+
+    await keep("first", 10)
+    with pytest.raises(NoReadyInstance, match="disk"):
+        await keep("second", 400_000)
+    await keep("third", 10)
+    async with database.work(NoteWork)(read_only=True) as w:
+        assert {row.id for row in (await w.session.exec(sqlmodel.select(NoteRow))).all()} == {"first", "third"}
+    await database.close()
+
+
+async def keep_without_a_connection(database: Database) -> None:
+    """A unit whose connection is cut before its commit."""
+    async with database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text="x"))
+        await w.session.flush()
+        mine = (await (await w.session.connection()).execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        async with database.engine.connect() as other:
+            await other.execute(text(f"SELECT pg_terminate_backend({mine})"))
+        await w.commit()
+
+
+async def test_a_database_that_goes_away_and_returns(shared_databases: Databases) -> None:
+    nowhere = Database(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/nothing")
+    with pytest.raises(NoReadyInstance, match="cannot be reached"):
+        async with nowhere.work(NoteWork)():
+            raise AssertionError
+    await nowhere.close()
+    database = await open_database(shared_databases.url())
+    with pytest.raises(NoReadyInstance, match="cannot be reached"):
+        await keep_without_a_connection(database)
+    assert await texts(database) == set()
+    async with database.work(NoteWork)() as w:
+        w.session.add(NoteRow(id="1", text="back"))
+        await w.commit()
+    assert await texts(database) == {"back"}
+    await database.close()

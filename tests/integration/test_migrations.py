@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from libs.runtime import migrations
 from libs.runtime.db import Database
-from libs.runtime.migrations import MigrationsBehind, check, revision, upgrade
+from libs.runtime.migrations import MigrationsBehind, SchemaNewer, check, revision, upgrade
 
 STORE = """
 from datetime import datetime
@@ -94,3 +94,17 @@ async def test_a_forgotten_column_is_named_and_the_next_version_adds_it(store: P
     await check("books")
     await upgrade("books", url)
     assert await columns(url, "book") == {"id", "title", "printed_time", "num_pages"}
+
+
+async def test_a_database_of_a_newer_program_is_left_alone(store: Path, tmp_path: Path) -> None:
+    await revision("books", "Begin with books")
+    url = f"sqlite+aiosqlite:///{tmp_path}/books.sqlite"
+    await upgrade("books", url)
+    database = Database(url)
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0042'"))
+    with pytest.raises(SchemaNewer, match=r"0042.*none after 0001.*newer program"):
+        await upgrade("books", url)
+    async with database.reading() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == "0042"
+    await database.close()

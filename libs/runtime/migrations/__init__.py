@@ -18,7 +18,7 @@ from sqlalchemy import Connection, MetaData, text
 
 from libs.runtime.db import Database
 
-__all__ = ["MigrationsBehind", "check", "knows", "metadata_of", "revision", "revisions", "upgrade", "upgrade_to"]
+__all__ = ["MigrationsBehind", "SchemaNewer", "check", "knows", "metadata_of", "revision", "revisions", "upgrade", "upgrade_to"]
 
 
 _LOCK_TIMEOUT_SECONDS = 5
@@ -30,14 +30,31 @@ class MigrationsBehind(Exception):
     """The versions do not lead to the tables the code declares; the text lists the differences."""
 
 
+class SchemaNewer(Exception):
+    """A database that a newer program has migrated; the text says what to do."""
+
+
 async def upgrade(service: str, url: str) -> None:
     """Bring a service's database to its newest version; does nothing when it is there. Of replicas that start together one does it.
 
     Args:
         service: ``dataset`` … ``gateway``.
         url: async SQLAlchemy URL; an SQLite file is made, a PostgreSQL schema must be there.
+
+    Raises:
+        SchemaNewer: another program, newer than this one, has been there.
     """
-    await _with_connection(url, lambda connection: command.upgrade(_config(service, connection), "head"))
+    await _with_connection(url, lambda connection: _upgrade(service, connection))
+
+
+def _upgrade(service: str, connection: Connection) -> None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and not knows(service, current):
+        raise SchemaNewer(
+            f"The database of {service} has version {current}, this program knows none after {revisions(service)[-1]}: "
+            "start the newer program that it was used with, or restore a backup of this one's."
+        )
+    command.upgrade(_config(service, connection), "head")
 
 
 def upgrade_to(service: str, connection: Connection, revision: str) -> None:
@@ -52,8 +69,7 @@ def upgrade_to(service: str, connection: Connection, revision: str) -> None:
 
 def knows(service: str, revision: str) -> bool:
     """Whether a version is one of this program's; a newer program's is not."""
-    versions = ScriptDirectory.from_config(_config(service)).walk_revisions()
-    return any(version.revision == revision for version in versions)
+    return revision in revisions(service)
 
 
 async def check(service: str) -> None:
