@@ -14,6 +14,9 @@ from libs.client.users import full_name
 app = typer.Typer(help="Who may call the installation, and as what.", no_args_is_help=True)
 
 User = user_pb2.User
+MIN_PASSWORD = 10
+"""Asked for here as well: a person whose password is refused should not be made."""
+
 Name = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]
 RoleOption = Annotated[Role, typer.Option("--role", help="What the user may do.")]
 
@@ -53,10 +56,12 @@ def create(
     """Make a user; asks for a person's password."""
     client = inkwright(context)
     password = "" if service_account else read_password("Password", password_stdin, confirm=True)
+    if password and len(password) < MIN_PASSWORD:
+        fail(f"a password has at least {MIN_PASSWORD} characters", Exit.USAGE)
     client.users.create(name, role.proto, display_name=display_name, service_account=service_account)
     if password:
         client.users.set_password(name, password)
-    console.print(f"{name} is a {role.value} now" + ("; `inkctl token create` makes a token" if service_account else ""))
+    console.print(f"{name} is a {role.value} now" + (f"; `inkctl token create --user {name}` makes a token" if service_account else ""))
 
 
 @app.command()
