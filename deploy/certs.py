@@ -11,8 +11,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from libs.runtime.tls import SERVER_NAME
 
-PROCESSES = ("dataset", "labeling", "trainer", "inference", "gateway", "client")
-"""Who gets a certificate; ``client`` is for programs of one's own that call the services."""
+CLIENT = "client"
+"""Of programs of one's own that call the services."""
+PROCESSES = ("dataset", "labeling", "trainer", "inference", "gateway", CLIENT)
+"""Who gets a certificate."""
 LIFE = timedelta(days=825)
 
 
@@ -33,14 +35,14 @@ def make_certificates(folder: Path, *, at: datetime) -> None:
     (folder / "authority.pem").write_bytes(signed_authority.public_bytes(serialization.Encoding.PEM))
     for process in PROCESSES:
         key = ec.generate_private_key(ec.SECP256R1())
-        uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        certificate = (
-            _builder(process, key, at, issuer="Inkwright authority")
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .sign(authority_key, hashes.SHA256())
-        )
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = _builder(process, key, at, issuer="Inkwright authority")
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        if process != CLIENT:
+            # Who calls alone cannot pose as a service.
+            uses.append(ExtendedKeyUsageOID.SERVER_AUTH)
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        certificate = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False).sign(authority_key, hashes.SHA256())
         (folder / f"{process}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         _write_key(folder / f"{process}.key", key)
 

@@ -59,7 +59,7 @@ async def build_service(settings: GatewaySettings) -> Service:
     status = StatusApi(bus, settings.home, settings.address, addresses, trust.as_caller())
     own = {
         "AuditService": AuditApi(work),
-        "EventService": EventApi(bus),
+        "EventService": EventApi(bus, work),
         "StatusService": status,
         "UserService": UserApi(work, passwords, throttle, trust.key),
     }

@@ -1,6 +1,5 @@
 """Around every request: its id, its span, its numbers, and one line in the log."""
 
-import re
 import time
 
 from starlette.datastructures import Headers
@@ -11,8 +10,6 @@ from gateway.routes import TEMPLATE_KEY
 from libs.runtime import call_context, logs, traces
 
 log = logs.get_logger()
-
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestScope:
@@ -32,7 +29,7 @@ class RequestScope:
             return
         headers, http_method = Headers(scope=scope), metrics.known_method(scope["method"])
         given = headers.get(call_context.REQUEST_ID_KEY, "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else call_context.new_request_id()
+        request_id = call_context.valid_request_id(given)
         began = time.monotonic()
         status = 0
 

@@ -310,7 +310,7 @@ async def gateway_world(home: Path, *, bus: Bus | None = None, **changed: Any) -
         status = StatusApi(bus, home, settings.address, addresses, TRUST.as_caller())
         own = {
             "AuditService": AuditApi(work),
-            "EventService": EventApi(bus),
+            "EventService": EventApi(bus, work),
             "StatusService": status,
             "UserService": UserApi(work, passwords, throttle, TRUST.key),
         }

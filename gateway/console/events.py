@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -29,6 +30,10 @@ RETRY_MILLISECONDS = 2000
 
 BUS_AWAY = "The bus cannot be reached; try again in a moment."
 _EVENT_ID = re.compile(r"trainer:(\d{1,18}),inference:(\d{1,18})")
+
+
+STREAM_SECONDS = 300.0
+"""A stream ends then; the browser comes back where it was, and whether it still may is looked at again."""
 
 
 class Events:
@@ -84,7 +89,8 @@ class Events:
         try:
             # An id alone is no event, yet the browser keeps it: a break before the first event resumes here.
             yield f"retry: {RETRY_MILLISECONDS}\nid: {_event_id(positions)}\n\n".encode()
-            while not stop.done():
+            end = time.monotonic() + STREAM_SECONDS
+            while not stop.done() and time.monotonic() < end:
                 waited = [next_fact, stop, *tasks]
                 await asyncio.wait(waited, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not next_fact.done():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.console.events import BUS_AWAY
+from gateway.store import Work
 from inkwright.gateway.v1 import dead_letter_pb2, event_service_pb2
 from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.dead_letters import DeadLetter, DeadLetters
@@ -20,8 +21,9 @@ class EventApi:
     Every method raises ``NoReadyInstance`` when the bus is away; nothing is lost then.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, work: Work) -> None:
         self._bus = bus
+        self._work = work
         self._letters = DeadLetters(bus)
 
     async def ListDeadLetters(self, request: event_service_pb2.ListDeadLettersRequest) -> event_service_pb2.ListDeadLettersResponse:
@@ -34,7 +36,11 @@ class EventApi:
     async def ReplayDeadLetter(self, request: event_service_pb2.ReplayDeadLetterRequest) -> dead_letter_pb2.DeadLetter:
         number = DEAD_LETTER.parse(request.name)["dead_letter"]
         with self._present():
-            return letter_to_proto(await self._letters.replay(number))
+            letter = letter_to_proto(await self._letters.replay(number))
+        async with self._work() as w:
+            # The letter was no row; that it was replayed is one.
+            await w.commit()
+        return letter
 
     @contextmanager
     def _present(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from gateway.identity.passwords import Passwords, Throttle
 from gateway.store import GatewayWork, Work
 from libs.runtime import call_context
 from libs.runtime.caller import Caller
-from libs.runtime.errors import InvalidInput, NotFound, Unauthenticated, WrongState
+from libs.runtime.errors import Conflict, InvalidInput, NotFound, Unauthenticated, WrongState
 from libs.runtime.names import USER, check_id, new_id
 from libs.runtime.paging import Cursor, Page
 from libs.runtime.secrets import new_token
@@ -108,23 +108,29 @@ async def set_password(work: Work, passwords: Passwords, throttle: Throttle, cal
 
     Raises:
         NotFound: no such user.
-        Forbidden: somebody else's, without ADMINISTER.
+        Forbidden: somebody else's, or one's first, without ADMINISTER.
         WrongPassword: one's own, and the old one is not right.
+        Conflict: it was changed while this was checked.
         WeakPassword: the new one is too short.
         WrongState: a service account has none.
     """
-    own = caller.principal == name
-    if not own:
+    if caller.principal != name:
         caller.require("ADMINISTER")
     check_password(new)
     user = await get_user(work, name)
     if user.kind is not Kind.PERSON:
         raise WrongState(f"{name} is a service account: it has tokens, no password.", name=name)
-    if own and user.password_hash:
+    if caller.principal == name and user.password_hash:
         await _check_old(passwords, throttle, user, old)
+    else:
+        # The first password is not the user's own business: with it a token of little scope would become the whole user.
+        caller.require("ADMINISTER")
     kept = await passwords.hash(new)
     async with work() as w:
-        changed = replace(await w.users.get(user.user_id, lock=True), password_hash=kept, update_time=w.now)
+        found = await w.users.get(user.user_id, lock=True)
+        if found.password_hash != user.password_hash:
+            raise Conflict(f"The password of {name} was changed meanwhile; try again.", name=name)
+        changed = replace(found, password_hash=kept, update_time=w.now)
         await w.users.put(changed)
         await w.sessions.remove_of(user.user_id)
         await w.commit()
@@ -132,11 +138,10 @@ async def set_password(work: Work, passwords: Passwords, throttle: Throttle, cal
 
 
 async def _check_old(passwords: Passwords, throttle: Throttle, user: User, old: str) -> None:
-    throttle.check(user.user_id)
-    fitted = await passwords.fits(old, user.password_hash)
-    throttle.note(user.user_id, fitted=fitted)
-    if not fitted:
+    throttle.begin(user.user_id)
+    if not await passwords.fits(old, user.password_hash):
         raise WrongPassword("The old password is not right.")
+    throttle.forgive(user.user_id)
 
 
 async def create_token(
@@ -149,10 +154,13 @@ async def create_token(
 
     Raises:
         NotFound: no such user.
-        Forbidden: somebody else's without ADMINISTER, or more than the caller may do itself.
+        Forbidden: without ADMINISTER somebody else's, or one's own by another token in place of a session; or a token that may do more
+            than the caller itself.
         InvalidInput: an end that lies in the past, a scope that the user's role does not have.
     """
-    _check_own(caller, parent)
+    # A token that could make tokens would outlive its own end, and its withdrawal.
+    if not caller.is_session or caller.principal != parent:
+        caller.require("ADMINISTER")
     _check_length(description, MAX_DESCRIPTION, "description")
     secret = new_token()
     async with work() as w:
@@ -228,7 +236,7 @@ async def caller_of_session(work: Work, text: str) -> Caller:
         user = await w.users.find(session.user_id) if session else None
         if session is None or user is None or not session.opens(secret, w.now):
             raise Unauthenticated("The session has ended; sign in again.")
-        caller = user.caller()
+        caller = replace(user.caller(), is_session=True)
         is_noted = w.now - session.use_time < USE_NOTED
     if not is_noted:
         async with work() as w:
@@ -248,21 +256,25 @@ async def sign_in(work: Work, passwords: Passwords, throttle: Throttle, user_id:
         SignInBlocked: too many wrong ones before.
         Unauthenticated: the user is disabled.
     """
-    throttle.check(user_id)
+    throttle.begin(user_id)
     async with work(read_only=True) as w:
-        user = await w.users.find(user_id)
-    fitted = await passwords.fits(password, user.password_hash if user else "")
-    throttle.note(user_id, fitted=fitted)
+        known = await w.users.find(user_id)
+    fitted = await passwords.fits(password, known.password_hash if known else "")
     async with work() as w:
-        if user is None or not fitted:
+        user = await w.users.get(user_id, lock=True) if known else None
+        # It may have been changed while it was checked.
+        if known is None or user is None or not fitted or user.password_hash != known.password_hash or user.disabled:
             w.audit.add(_entry(w, f"users/{user_id}", "SignIn", Outcome.REFUSED))
             await w.commit()
+            if user is not None and fitted:
+                user.caller()
             raise WrongPassword("The name or the password is not right.")
+        throttle.forgive(user_id)
         caller = user.caller()
         secret = new_token()
         session = Session(new_id("se"), user.user_id, digest_of(secret), w.now + SESSION_LIFE, w.now)
         await w.sessions.add(session)
-        await w.users.put(replace(await w.users.get(user.user_id, lock=True), sign_in_time=w.now))
+        await w.users.put(replace(user, sign_in_time=w.now))
         w.audit.add(_entry(w, user.name, "SignIn", Outcome.DONE))
         await w.commit()
     return caller, f"inks_{session.session_id}_{secret}", session.expire_time
@@ -281,7 +293,7 @@ async def sign_out(work: Work, text: str) -> None:
 
 def _entry(w: GatewayWork, principal: str, method: str, outcome: Outcome) -> AuditEntry:
     # A stranger's words are kept, but no more of them than a name has.
-    return AuditEntry(w.now, principal[:100], method, outcome, call_context.request_id.get() or "")
+    return AuditEntry(w.now, principal[:100], method, outcome, call_context.request_id.get() or "", resource=principal[:100])
 
 
 def _check_own(caller: Caller, user: str) -> None:

@@ -30,7 +30,8 @@ async def on_change_made(heard: Heard[audit_pb2.ChangeMade], work: Work) -> None
         await w.commit()
 
 
-_hearing = partial(Hearing, fact=audit_pb2.ChangeMade, resource="audit", handle=on_change_made)
+# However long the database is away: a line of the audit log is not given up while the bus has it, seven days.
+_hearing = partial(Hearing, fact=audit_pb2.ChangeMade, resource="audit", handle=on_change_made, max_deliver=1_000_000)
 
 HEARINGS: Final[list[Hearing[Any, Work]]] = [
     _hearing(durable=f"gateway-audit-{service}", service=service) for service in ("dataset", "labeling", "trainer", "inference")

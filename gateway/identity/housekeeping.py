@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.store import Work
-from libs.runtime.errors import NoReadyInstance
+from libs.runtime.errors import Fault
 from libs.runtime.logs import get_logger
 
 log = get_logger()
@@ -36,7 +36,7 @@ class Housekeeping:
                 async with self._work() as w:
                     await w.forget(audit_days=self._audit_days)
                     await w.commit()
-            except (NoReadyInstance, SQLAlchemyError) as error:
+            except (Fault, SQLAlchemyError, TimeoutError) as error:
                 log.warning("housekeeping_waits", error=repr(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_SECONDS):

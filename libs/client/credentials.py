@@ -3,21 +3,32 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Only there is the token of this machine's installation shown: it may do everything."""
+
+
+def base_url(url: str) -> str:
+    """An installation's address in one form, whatever was typed."""
+    return (url if "://" in url else f"http://{url}").rstrip("/")
 
 
 def found_token(url: str) -> str:
-    """``INKWRIGHT_TOKEN``; else the session signed in to at ``url``; else the token of an installation on this machine; else ``""``."""
+    """``INKWRIGHT_TOKEN``; else the session signed in to at ``url``; else, where that is this machine, its own token; else ``""``."""
     if token := os.environ.get("INKWRIGHT_TOKEN"):
         return token
-    if session := _sessions().get(url):
+    if session := kept_session(url):
         return session
+    if urlsplit(base_url(url)).hostname not in LOOPBACK:
+        return ""
     file = Path(os.environ.get("INKWRIGHT_HOME", "~/.inkwright")).expanduser() / "admin.token"
     return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
 def keep_session(url: str, session: str) -> None:
     """Remember a session for the commands that follow; ``""`` forgets it."""
-    sessions = {**_sessions(), url: session}
+    sessions = {**_sessions(), base_url(url): session}
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = path.with_name(f".{path.name}.part")
@@ -28,7 +39,7 @@ def keep_session(url: str, session: str) -> None:
 
 def kept_session(url: str) -> str:
     """The session signed in to at ``url``; ``""`` without one."""
-    return _sessions().get(url, "")
+    return _sessions().get(base_url(url), "")
 
 
 def _sessions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import NoReturn
 import orjson
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -75,6 +76,11 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 def short(name: str) -> str:
     """Last part of a resource name."""
     return name.rsplit("/", 1)[-1]
+
+
+def moment(stamp: Timestamp) -> str:
+    """A moment for a table; empty for none."""
+    return stamp.ToDatetime().strftime("%Y-%m-%d %H:%M") if stamp.seconds else ""
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -17,6 +17,8 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
+from libs.client.credentials import base_url
+
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 CHUNK_BYTES = 1 << 20
@@ -58,7 +60,7 @@ class RestClient:
     """
 
     def __init__(self, url: str, token: str, *, timeout_seconds: float = 60.0) -> None:
-        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
+        self.url = base_url(url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds)
 

@@ -16,6 +16,7 @@ REQUEST_ID_KEY = "x-request-id"
 TRACEPARENT_KEY = "traceparent"
 """As W3C Trace Context names it; HTTP header, gRPC metadata key and bus header."""
 
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -75,6 +76,12 @@ class Origin:
 def origin() -> Origin:
     """Of what is being done now."""
     return Origin(request_id.get() or "", traceparent.get())
+
+
+def valid_request_id(given: str | bytes | None) -> str:
+    """What came from outside, where it can be an id; else a fresh one."""
+    text = given.decode("latin-1") if isinstance(given, bytes) else given or ""
+    return text if _REQUEST_ID.fullmatch(text) else new_request_id()
 
 
 def valid_traceparent(given: str | bytes | None) -> str:

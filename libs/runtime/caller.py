@@ -28,11 +28,13 @@ class Caller:
         principal: ``users/ann``, ``services/labeling``, or ``installation`` for whoever holds the installation's own token.
         permissions: names of the values of ``Permission``.
         on_behalf_of: the principal whose call a service answers with this one; empty otherwise.
+        is_session: a person who has signed in; not told to other processes.
     """
 
     principal: str
     permissions: frozenset[str]
     on_behalf_of: str = ""
+    is_session: bool = False
 
     @property
     def actor(self) -> str:

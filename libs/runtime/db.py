@@ -227,8 +227,11 @@ class UnitOfWork:
         row = (await connection.execute(select(table.c.request_id, table.c.traceparent).where(table.c.work == work))).first()
         return Origin(*row) if row else Origin()
 
-    async def commit(self) -> None:
+    async def commit(self, *, records: bool = True) -> None:
         """Make everything of this unit last, then wake the relay. A call that changes something is recorded with its first unit.
+
+        Args:
+            records: False for a unit that only prepares what the call wants to change, and would have done so for one that looks.
 
         Raises:
             RuntimeError: the unit is read-only.
@@ -236,13 +239,13 @@ class UnitOfWork:
         if self._read_only:
             raise RuntimeError("a read-only unit of work cannot commit")
         change = call_context.change.get()
-        if change is not None and not change.is_recorded:
+        if records and change is not None and not change.is_recorded:
             self.record(change)
         if self._told:
             connection = await self.session.connection()
             await connection.execute(insert(self.metadata.tables[OUTBOX]), self._told)
         await self.session.commit()
-        if change is not None:
+        if records and change is not None:
             change.is_recorded = True
         if self._told:
             self._told = []

@@ -140,7 +140,7 @@ class _Call:
 @contextmanager
 def _bound(method: str, request: Any, context: Context) -> Iterator[_Call]:
     metadata = dict(context.invocation_metadata() or ())
-    request_id = str(metadata.get(call_context.REQUEST_ID_KEY) or call_context.new_request_id())
+    request_id = call_context.valid_request_id(metadata.get(call_context.REQUEST_ID_KEY))
     # Each call runs in a task of its own, whose context ends with it: nothing needs to be set back.
     call_context.request_id.set(request_id)
     call_context.traceparent.set(call_context.valid_traceparent(metadata.get(call_context.TRACEPARENT_KEY)))
@@ -167,8 +167,8 @@ def _let_in(key: AccessKey, method: str, request: Any, context: Context) -> None
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("The call has no access token; send it as the metadata `authorization: Bearer <token>`.")
     caller, permission, resource = key.caller(token.strip()), permission_of(method), resource_of(request)
+    call_context.caller.set(caller)
     caller.require(permission)
     check_project(resource)
-    call_context.caller.set(caller)
     if permission not in LOOKING:
         call_context.change.set(call_context.Change(method_name(method), resource, permission, caller))

@@ -53,6 +53,8 @@ class HttpDoor:
             log_config=None,
             server_header=False,
             proxy_headers=False,
+            # Without it a request that was sent ahead begins in the context of the one before: with its caller.
+            reset_contextvars=True,
         )
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None

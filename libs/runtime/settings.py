@@ -1,8 +1,8 @@
 """Settings: the only reader of the environment (prefix ``INKWRIGHT_``)."""
 
+import re
 from pathlib import Path
 from typing import ClassVar, Final, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,7 +36,7 @@ class ServiceSettings(BaseSettings):
     ``address`` and ``database_url`` are the service's own among the five of each.
     """
 
-    model_config = SettingsConfigDict(env_prefix="INKWRIGHT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="INKWRIGHT_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     service: ClassVar[str]
     """``dataset``, ``labeling``, ``trainer``, ``inference`` or ``gateway``."""
@@ -155,9 +155,5 @@ class ServiceSettings(BaseSettings):
 def _mask(value: object) -> str:
     if isinstance(value, SecretStr):
         return "***"
-    text = str(value)
-    if "://" not in text:
-        return text
-    parts = urlsplit(text)
-    # A token alone before the @ (nats://token@host) is as secret as a password.
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else text
+    # A token alone before the @ (nats://token@host) is as secret as a password; a setting may list several addresses.
+    return re.sub(r"://[^@/\s,]*@", "://***@", str(value))

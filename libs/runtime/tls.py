@@ -1,6 +1,6 @@
 """Mutual TLS between the processes, where it is set up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ class Tls:
     """PEM of a process's certificate and key, and of the authority that signed those of all processes."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     authority: bytes
 
     @classmethod

@@ -182,4 +182,4 @@ async def _ensure_open(work: Work, peers: Peers, name: str) -> None:
         # The fact may have been faster.
         if not await w.pages.many(ids["project"], ids["dataset"], [ids["image"]]):
             await take_over(w, sighting)
-            await w.commit()
+            await w.commit(records=False)

@@ -1,5 +1,6 @@
 """Access tokens, roles, tokens' scopes, and the brake on guessing."""
 
+import asyncio
 import dataclasses
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from libs.runtime import access_token
 from libs.runtime.access_token import ALGORITHM, AUDIENCE, AccessKey
 from libs.runtime.caller import SERVICE_PERMISSIONS, Caller
-from libs.runtime.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from libs.runtime.errors import Forbidden, InvalidInput, NotFound, QueueFull, Unauthenticated
 from libs.runtime.names import check_project
 from libs.runtime.request_resource import resource_of
 
@@ -117,25 +118,37 @@ def test_a_token_opens_until_its_end() -> None:
 def test_guessing_is_slowed_down_and_knowing_is_not() -> None:
     now = 0.0
     throttle = Throttle(clock=lambda: now)
+    # Five at once, none of them judged yet: the sixth has to wait.
     for _ in range(FREE_TRIES):
-        throttle.check("ann")
-        throttle.note("ann", fitted=False)
+        throttle.begin("ann")
     with pytest.raises(SignInBlocked):
-        throttle.check("ann")
-    throttle.check("bob")
+        throttle.begin("ann")
+    throttle.begin("bob")
     now = 2.0
-    throttle.check("ann")
-    throttle.note("ann", fitted=False)
+    throttle.begin("ann")
     now = 5.9
     with pytest.raises(SignInBlocked):
-        throttle.check("ann")
-    for _ in range(100):
-        throttle.note("ann", fitted=False)
-    now += MAX_WAIT_SECONDS
-    throttle.check("ann")
-    throttle.note("ann", fitted=True)
-    throttle.note("ann", fitted=False)
-    throttle.check("ann")
+        throttle.begin("ann")
+    now = 6.0
+    throttle.begin("ann")
+    for _ in range(20):
+        now += MAX_WAIT_SECONDS
+        throttle.begin("ann")
+    throttle.forgive("ann")
+    for _ in range(FREE_TRIES):
+        throttle.begin("ann")
+
+
+async def test_more_passwords_than_can_wait_are_turned_away() -> None:
+    passwords = Passwords()
+    passwords._slots = asyncio.Semaphore(0)
+    waiting = [asyncio.create_task(passwords.hash("a horse on a bicycle")) for _ in range(32)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        await passwords.hash("a horse on a bicycle")
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from inkwright.gateway.v1 import audit_entry_pb2
 from libs.client.commands.user import read_password
 from libs.client.credentials import keep_session, kept_session
 from libs.client.output import console, print_fields, print_json, print_table
-from libs.client.rest import ApiError, RestClient
+from libs.client.rest import RestClient
 from libs.client.session import JsonOption, inkwright, refusals_exit
 
 
@@ -37,12 +37,7 @@ def sign_out(context: typer.Context) -> None:
         return
     rest = RestClient(url, session)
     context.call_on_close(rest.close)
-    try:
-        rest.sign_out()
-    except ApiError as error:
-        # Refused because it has ended already: there is nothing left to end.
-        if error.status != 401:
-            raise
+    rest.sign_out()
     keep_session(url, "")
     console.print(f"signed out of {url}")
 

@@ -77,7 +77,8 @@ def show(found: status_pb2.Status) -> None:
 
 def doctor(as_json: JsonOption = False) -> None:
     """Examine this machine for an installation and say what to repair; exit code 1 when it could not work."""
-    command = [sys.executable, "-m", DOCTOR, *(["--json"] if as_json else [])]
+    # -P: a folder called deploy where the person stands is not meant.
+    command = [sys.executable, "-P", "-m", DOCTOR, *(["--json"] if as_json else [])]
     raise SystemExit(subprocess.run(command, check=False).returncode)
 
 

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from inkwright.common.v1 import permission_pb2
-from libs.client.commands.user import moment
 from libs.client.inkwright import Inkwright
-from libs.client.output import Exit, console, errors, fail, print_json, print_table, short
+from libs.client.output import Exit, console, errors, fail, moment, print_json, print_table, short
 from libs.client.roles import Scope
 from libs.client.session import JsonOption, inkwright, refusals_exit
 from libs.client.users import full_name

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from inkwright.gateway.v1 import user_pb2
-from libs.client.output import Exit, console, fail, print_json, print_table, short
+from libs.client.output import Exit, console, fail, moment, print_json, print_table, short
 from libs.client.roles import Role
 from libs.client.session import JsonOption, inkwright, refusals_exit
 from libs.client.users import full_name
@@ -118,8 +117,3 @@ def read_password(prompt: str, from_stdin: bool, *, confirm: bool = False) -> st
     if from_stdin:
         return typer.get_text_stream("stdin").readline().rstrip("\n")
     return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
-
-
-def moment(stamp: Timestamp) -> str:
-    """A moment for a table; empty for none."""
-    return stamp.ToDatetime().strftime("%Y-%m-%d %H:%M") if stamp.seconds else ""

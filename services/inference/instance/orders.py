@@ -33,7 +33,7 @@ class Orders(BaseModel):
         otlp_endpoint: where it sends its spans; empty for nowhere.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     deployment: str
     instance_id: str
@@ -41,7 +41,7 @@ class Orders(BaseModel):
     bundle_digest: str
     engine: EngineName
     num_threads: int = Field(ge=1)
-    nats_url: str
+    nats_url: str = Field(repr=False)
     access_key: str = Field(repr=False)
     tls: tuple[Path, Path, Path] | None = None
     host: str
