@@ -1,9 +1,10 @@
 """What can be done with pages and runs: one function a verb. Remote calls come before the transaction."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from inkwright.labeling.v1.labeling_events_pb2 import PageReturned, PageSubmitted
-from libs.runtime.errors import InvalidInput, NotFound
+from libs.runtime.errors import Conflict, InvalidInput, NotFound
 from libs.runtime.names import DATASET, IMAGE, MODEL, PAGE, new_id
 from libs.runtime.paging import Cursor
 from libs.runtime.paging import Page as ListPage
@@ -178,8 +179,9 @@ async def _ensure_open(work: Work, peers: Peers, name: str) -> None:
     sighting = await look(work, peers, [IMAGE.format(**ids)])
     if not sighting.images:
         raise NotFound(f"There is no page {name}: its dataset has no usable image of this id.", name=name)
-    async with work() as w:
-        # The fact may have been faster.
-        if not await w.pages.many(ids["project"], ids["dataset"], [ids["image"]]):
-            await take_over(w, sighting)
-            await w.commit(records=False)
+    # The fact may have been faster, or be opening the page at this very moment.
+    with suppress(Conflict):
+        async with work() as w:
+            if not await w.pages.many(ids["project"], ids["dataset"], [ids["image"]]):
+                await take_over(w, sighting)
+                await w.commit(records=False)
