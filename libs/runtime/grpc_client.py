@@ -1,5 +1,6 @@
 """Calls to other services: request id and deadline carried on, faults raised."""
 
+import ipaddress
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
@@ -33,9 +34,10 @@ def connect(address: str, credentials: Credentials, *options: tuple[str, int | s
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
-        ("grpc.lb_policy_name", "round_robin"),
         *options,
     ]
+    if not _is_one(address):
+        every.append(("grpc.lb_policy_name", "round_robin"))
     target = f"ipv4:{address}" if "," in address else address
     if credentials.tls is None:
         return PeerChannel(grpc.aio.insecure_channel(target, options=every), credentials.token)
@@ -55,6 +57,15 @@ async def is_serving(channel: grpc.aio.Channel, *, within_seconds: float) -> boo
     except grpc.RpcError:
         return False
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _is_one(address: str) -> bool:
+    """Whether an address can be one server's alone: then a lost connection is made anew by the next call, not after a wait."""
+    try:
+        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return address.startswith("localhost:")
+    return True
 
 
 async def call(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inkwright.inference.v1 import deployment_pb2, inference_service_pb2
-from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NotFound, WrongState
+from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NoReadyInstance, NotFound, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.names import InvalidName
 from libs.runtime.testing import assert_eventually
@@ -38,7 +38,7 @@ async def world(folder: Path, **settings: object) -> AsyncIterator[tuple[Client,
 async def _holds(check: object) -> bool:
     try:
         await check()  # type: ignore[operator]
-    except (NotFound, pytest.fail.Exception):
+    except (Conflict, NotFound, NoReadyInstance, pytest.fail.Exception):
         return False
     return True
 

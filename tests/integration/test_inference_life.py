@@ -150,7 +150,7 @@ async def test_life_of_a_deployment(tmp_path: Path, long_databases: Databases) -
 
 async def told(around: Stage) -> list[inference_events_pb2.DeploymentStateChanged]:
     """Every fact up to the deletion, oldest first."""
-    subscription = await around.bus.jetstream.pull_subscribe("inkwright.evt.v1.inference.>", stream="EVT_INFERENCE")
+    subscription = await around.bus.jetstream.pull_subscribe("inkwright.evt.v1.inference.deployment.>", stream="EVT_INFERENCE")
     facts: list[inference_events_pb2.DeploymentStateChanged] = []
     while not facts or not facts[-1].deleted:
         messages = await subscription.fetch(100, timeout=5)
