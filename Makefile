@@ -68,7 +68,7 @@ check-images: images models ## start every image once, read-only and not as root
 test: models ## unit, contract, integration on both databases, one end-to-end path, five kills
 	# Threads of torch wait asleep, as in the trainer: two trainings side by side would only watch each other spin.
 	# The long files first, or one worker would end alone with them.
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS) tests/integration tests/unit tests/contract
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m "not long" --durations=10 -n 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS) tests/integration tests/unit tests/contract
 	$(BIN)/python -m pytest -q --durations=5 tests/e2e tests/chaos
 
 chaos: models ## kill processes of a working installation at seeded points, on both databases [KILLS=n each, SEED=n]
@@ -86,6 +86,7 @@ fuzz: models build/fuzz/.ready ## random requests to a running installation, fro
 
 full: check check-deploy test demo bench-read bench-train check-images ## everything: long tests, backups under load, images, benchmarks on generated pages
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
+	$(BIN)/python -m pytest -q -m long tests/integration
 	$(BIN)/python -m pytest -q --durations=5 tests/full
 
 # An environment of its own: what RapidOCR needs must not decide what Inkwright runs on.

@@ -177,12 +177,14 @@ def test_a_small_training_teaches_what_the_base_does_not_know(spec: RecognizerTr
     assert verdict.passed, verdict.reasons
 
 
+@pytest.mark.long
 def test_equal_seeds_give_equal_weights(spec: RecognizerTrainingSpec, tmp_path: Path) -> None:
     short = replace(spec, epochs=2, num_copies=0, detector_boxes=False, num_threads=1)
     graphs = [train_recognizer(replace(short, work_dir=tmp_path / name), lambda event: None).onnx for name in ("one", "two")]
     assert graphs[0] == graphs[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["deep", "full"])
 def test_more_of_the_network_can_be_trained(spec: RecognizerTrainingSpec, mode: Literal["deep", "full"]) -> None:
     said: list[str] = []
@@ -192,6 +194,7 @@ def test_more_of_the_network_can_be_trained(spec: RecognizerTrainingSpec, mode: 
     assert 0 < result.parity <= PARITY_BOUND
 
 
+@pytest.mark.long
 def test_the_chosen_depth_outlives_a_crash(spec: RecognizerTrainingSpec) -> None:
     class PowerCut(Exception):
         pass
