@@ -72,6 +72,7 @@ def spec_for(pages: tuple[LabelledPage, ...], folder: Path, **changes: object) -
     return replace(spec, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_it_learns_to_find_only_what_is_labelled(tmp_path: Path) -> None:
     spec = spec_for(draw_pages(tmp_path / "images", 20, only_plates=True), tmp_path)
     events: list[TrainingEvent] = []

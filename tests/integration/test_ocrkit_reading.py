@@ -278,6 +278,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_network")
+@pytest.mark.long
 def test_models_that_are_there_need_no_network(base: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()

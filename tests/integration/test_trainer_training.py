@@ -66,6 +66,7 @@ async def runs(client: Client, task_id: str, node_id: str) -> task_pb2.Task:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_a_task_is_finished_although_the_trainer_is_killed_in_the_middle(scene: Stage, tmp_path: Path) -> None:
     progressed: list[trainer_events_pb2.NodeProgressed] = []
     registered: list[trainer_events_pb2.ModelRegistered] = []
