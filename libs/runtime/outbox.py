@@ -7,7 +7,6 @@ then again; whoever heard it before lets it pass.
 
 import argparse
 import asyncio
-import contextlib
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +19,7 @@ from libs.runtime.db import Database
 from libs.runtime.logs import get_logger
 from libs.runtime.migrations import metadata_of
 from libs.runtime.tables import OUTBOX
+from libs.runtime.waiting import first_of
 
 log = get_logger()
 
@@ -66,7 +66,7 @@ class Relay:
                 if published == 0:
                     return
                 continue
-            await self._wait(stopping)
+            await first_of(self._database.outbox_filled, stopping, timeout_seconds=TICK_SECONDS)
 
     async def publish_batch(self) -> int:
         """Publish up to 200 rows in order and mark them; those before a failure are marked too.
@@ -99,16 +99,6 @@ class Relay:
                     await connection.execute(update(outbox).where(outbox.c.position.in_(done)).values(published_time=now))
                     await connection.execute(delete(outbox).where(outbox.c.published_time < now - KEPT))
         return len(done)
-
-    async def _wait(self, stopping: asyncio.Event) -> None:
-        waits = [asyncio.ensure_future(self._database.outbox_filled.wait()), asyncio.ensure_future(stopping.wait())]
-        try:
-            await asyncio.wait(waits, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*waits)
 
 
 async def replay(database: Database, metadata: MetaData, since: datetime) -> int:

@@ -82,10 +82,10 @@ async def create_deployment(deps: Deps, new: NewDeployment) -> Deployment:
             update_time=w.now,
         )
         await w.deployments.add(deployment, request_id=new.request_id or None)
-        await check_fits(deps, w, deployment)
+        await check_fits(w, deployment)
         tell_change(w, deployment)
         await w.commit()
-    deps.fleets.wake()
+    deps.wake()
     return deployment
 
 
@@ -151,32 +151,38 @@ async def reveal_token(deps: Deps, name: str) -> str:
 async def resource_types(deps: Deps) -> list[tuple[ResourceType, int]]:
     """The catalogue, with how many more instances of each type would fit."""
     async with deps.work(read_only=True) as w:
-        taken = demands(await w.deployments.all())
-    return [(entry, deps.host.num_available(entry.quota, taken)) for entry in CATALOGUE]
+        taken, capacity = demands(await w.deployments.all()), await w.hosts.capacity()
+    return [(entry, capacity.num_available(entry.quota, taken)) for entry in CATALOGUE]
 
 
-async def check_fits(deps: Deps, w: InferenceWork, deployment: Deployment) -> None:
+async def check_fits(w: InferenceWork, deployment: Deployment) -> None:
     """Make sure that what the deployment wants is free.
 
     Raises:
         QuotaExceeded: it is not.
     """
     wanted = Demand(deployment.quota, deployment.num_instances)
-    deps.host.check(wanted, demands(await w.deployments.all(), without=deployment.name))
+    capacity = await w.hosts.capacity(lock=True)
+    capacity.check(wanted, demands(await w.deployments.all(), without=deployment.name))
 
 
 async def _change(deps: Deps, name: str, change: Callable[[Deployment, datetime], Deployment], *, fits: bool) -> Deployment:
     async with deps.work() as w:
-        before = await w.deployments.get(_parsed(name))
+        before = await w.deployments.get(_parsed(name), lock=True)
         after = change(before, w.now)
         if after.revision == before.revision:
             return before
         if fits and after.demand.memory_mb > before.demand.memory_mb:
-            await check_fits(deps, w, after)
+            await check_fits(w, after)
+        if before.state is State.FAILED:
+            # Whoever asked for something else after a failure wants a fresh try, not the end of a growing delay.
+            for assignment in await w.assignments.all(deployment=name):
+                if assignment.report.trouble is not None:
+                    await w.assignments.leave(assignment.assignment_id)
         await w.deployments.put(after)
         tell_change(w, after)
         await w.commit()
-    deps.fleets.wake()
+    deps.wake()
     return after
 
 

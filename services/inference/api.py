@@ -36,14 +36,14 @@ class InferenceApi(inference_service_pb2_grpc.InferenceServiceServicer):
             quota=quota_from_proto(asked.quota),
             request_id=request.request_id,
         )
-        return self._reply(await actions.create_deployment(self._deps, new))
+        return await self._reply(await actions.create_deployment(self._deps, new))
 
     async def GetDeployment(  # noqa: N802
         self, request: inference_service_pb2.GetDeploymentRequest, context: Context
     ) -> deployment_pb2.Deployment:
         DEPLOYMENT.parse(request.name)
         async with self._deps.work(read_only=True) as w:
-            return self._reply(await w.deployments.get(request.name))
+            return await self._reply(await w.deployments.get(request.name))
 
     async def ListDeployments(  # noqa: N802
         self, request: inference_service_pb2.ListDeploymentsRequest, context: Context
@@ -52,24 +52,26 @@ class InferenceApi(inference_service_pb2_grpc.InferenceServiceServicer):
         size, after = page_size(request, default=DEFAULT_PAGE_SIZE), page_cursor(request)
         async with self._deps.work(read_only=True) as w:
             page = await w.deployments.page(request.parent, size=size, after=after, with_suggestions=request.show_suggestion)
+            assignments = await w.assignments.all()
         return inference_service_pb2.ListDeploymentsResponse(
-            deployments=[self._reply(deployment) for deployment in page.items], next_page_token=page_token(request, page.next_cursor)
+            deployments=[deployment_to_proto(deployment, assignments) for deployment in page.items],
+            next_page_token=page_token(request, page.next_cursor),
         )
 
     async def ScaleDeployment(  # noqa: N802
         self, request: inference_service_pb2.ScaleDeploymentRequest, context: Context
     ) -> deployment_pb2.Deployment:
-        return self._reply(await actions.scale_deployment(self._deps, request.name, request.num_instances))
+        return await self._reply(await actions.scale_deployment(self._deps, request.name, request.num_instances))
 
     async def StopDeployment(  # noqa: N802
         self, request: inference_service_pb2.StopDeploymentRequest, context: Context
     ) -> deployment_pb2.Deployment:
-        return self._reply(await actions.stop_deployment(self._deps, request.name))
+        return await self._reply(await actions.stop_deployment(self._deps, request.name))
 
     async def StartDeployment(  # noqa: N802
         self, request: inference_service_pb2.StartDeploymentRequest, context: Context
     ) -> deployment_pb2.Deployment:
-        return self._reply(await actions.start_deployment(self._deps, request.name))
+        return await self._reply(await actions.start_deployment(self._deps, request.name))
 
     async def DeleteDeployment(self, request: inference_service_pb2.DeleteDeploymentRequest, context: Context) -> Empty:  # noqa: N802
         await actions.delete_deployment(self._deps, request.name, etag=request.etag)
@@ -104,5 +106,6 @@ class InferenceApi(inference_service_pb2_grpc.InferenceServiceServicer):
             expire_time=to_timestamp(lease.expire_time),
         )
 
-    def _reply(self, deployment: Deployment) -> deployment_pb2.Deployment:
-        return deployment_to_proto(deployment, self._deps.fleets.views(deployment.name))
+    async def _reply(self, deployment: Deployment) -> deployment_pb2.Deployment:
+        async with self._deps.work(read_only=True) as w:
+            return deployment_to_proto(deployment, await w.assignments.all(deployment=deployment.name))

@@ -6,11 +6,13 @@ from inkwright.inference.v1 import deployment_pb2, inference_events_pb2, instanc
 from libs.runtime.times import to_timestamp
 from services.inference.domain import Deployment
 from services.inference.instances import InstanceView
+from services.inference.placement import Assignment
 from services.inference.quota import Quota, ResourceType
 
 
-def deployment_to_proto(deployment: Deployment, instances: Sequence[InstanceView]) -> deployment_pb2.Deployment:
-    """A deployment with the instances it has now; the token stays out."""
+def deployment_to_proto(deployment: Deployment, assignments: Sequence[Assignment]) -> deployment_pb2.Deployment:
+    """A deployment with those of the assignments that are its own and have a process; the token stays out."""
+    views = [each.report.view for each in assignments if each.deployment == deployment.name and each.report.view]
     return deployment_pb2.Deployment(
         name=deployment.name,
         model=deployment.model,
@@ -21,7 +23,7 @@ def deployment_to_proto(deployment: Deployment, instances: Sequence[InstanceView
         state=deployment_pb2.Deployment.State.Value(deployment.state.value),
         reason=deployment.reason.value,
         message=deployment.message,
-        instances=[instance_to_proto(instance) for instance in instances],
+        instances=[instance_to_proto(view) for view in views],
         predict_path=f"/api/predict/{deployment.deployment_id}",
         purpose=deployment_pb2.Deployment.Purpose.Value(deployment.purpose.value),
         etag=deployment.etag,

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     IDLE = "Idle"
     CRASH_LOOP = "CrashLoop"
     MODEL_UNAVAILABLE = "ModelUnavailable"
+    NO_ROOM = "NoRoom"
     DELETED_BY_USER = "DeletedByUser"
     CLEAN_UP_FAILED = "CleanUpFailed"
 

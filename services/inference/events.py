@@ -40,9 +40,10 @@ async def on_model_retired(heard: Heard[trainer_events_pb2.ModelRetired], deps: 
         await w.models.put(DeployableModel(name, known.bundle_digest if known else "", retired=True))
         for deployment in await w.deployments.all():
             if deployment.model == name and deployment.purpose is Purpose.SUGGESTION:
-                await w.deployments.put(deployment.delete(at=w.now))
+                current = await w.deployments.get(deployment.name, lock=True)
+                await w.deployments.put(current.delete(at=w.now))
         await w.commit()
-    deps.fleets.wake()
+    deps.wake()
     log.info("model_retired", model=name)
 
 

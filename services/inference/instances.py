@@ -1,9 +1,11 @@
-"""Instances as the reconciler sees them, and when a dead one is started again."""
+"""Instances as their host sees them, and when a dead one is started again."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from services.inference.domain import Trouble
 
 QUICK_DEATH_SECONDS: Final = 10.0
 """An instance that was ready for less has not proven that it can live."""
@@ -34,6 +36,21 @@ class InstanceView:
     num_in_flight: int = 0
     last_error: str = ""
     metrics_endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a host says of an instance that it keeps alive.
+
+    Args:
+        view: its process, or the last one, which died; ``None`` while none was started.
+        warm_up_error: what its model said when it was warmed up; empty when all went well or it is not that far.
+        trouble: why no process lives.
+    """
+
+    view: InstanceView | None = None
+    warm_up_error: str = ""
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from inkwright.inference.v1 import inference_service_pb2
 from inkwright.inference.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from libs.runtime import migrations
+from libs.runtime.alone import Alone
 from libs.runtime.bus import Bus
 from libs.runtime.db import Database
 from libs.runtime.grpc_client import connect
@@ -23,18 +24,23 @@ from libs.runtime.trust import Trust, access_key
 from services.inference.api import InferenceApi
 from services.inference.bundles import BundleCache
 from services.inference.deps import Deps
-from services.inference.domain import Deployment
 from services.inference.events import HEARINGS
-from services.inference.fleet import Launch
 from services.inference.instance.orders import Orders
 from services.inference.instance_process import InstanceProcess
 from services.inference.metrics import deployment_probe, scrape_targets
+from services.inference.overseer import Overseer
+from services.inference.placement import Assignment, HostView
 from services.inference.routes import Routes
+from services.inference.rows import METADATA
 from services.inference.settings import InferenceSettings
-from services.inference.store import METADATA, InferenceWork
-from services.inference.worker import Reconciler
+from services.inference.slot import Launch
+from services.inference.store import InferenceWork
+from services.inference.worker import Host
 
 log = get_logger()
+
+HANDOVER_SHARE = 0.7
+"""Of the grace: how long a host that is stopped waits for others; what then still runs needs the rest to finish."""
 
 
 async def build() -> Service:
@@ -54,46 +60,49 @@ async def build_from(settings: InferenceSettings) -> Service:
     bus = await Bus.connect(settings.bus_url, name=settings.service, replicas=settings.nats_replicas)
     trainer = connect(settings.trainer_address, trust.as_service("inference"))
     work = database.work(InferenceWork)
-    routes = Routes(bus, work)
+    view = HostView(settings.host_name, settings.capacity())
 
     def wake() -> None:
-        reconciler.wake()
+        host.wake()
+        overseer.wake()
 
-    bundles = BundleCache(settings.bundle_folder, trainer, keep=settings.inference_cache_bundles, wake=wake)
-    reconciler = Reconciler(
+    host = Host(
         work,
-        _launch(settings, access_key(key), wake),
-        bundles,
-        routes,
+        view,
+        _launch(settings, access_key(key)),
+        BundleCache(settings.bundle_folder, trainer, keep=settings.inference_cache_bundles, wake=wake),
+        wake,
+        is_alone=database.is_sqlite,
         restart_seconds=settings.inference_restart_seconds,
-        suggestion_idle_seconds=settings.inference_suggestion_idle_seconds,
+        handover_seconds=settings.grace_seconds * HANDOVER_SHARE,
     )
-    deps = Deps(work, settings, key, settings.host(), reconciler)
+    overseer = Overseer(work, Routes(bus, work), wake, host=view.name, suggestion_idle_seconds=settings.inference_suggestion_idle_seconds)
+    deps = Deps(work, settings, key, wake)
+    await host.register()
     server = GrpcServer(settings.address, trust)
     server.add(add_InferenceServiceServicer_to_server, InferenceApi(deps), inference_service_pb2.DESCRIPTOR)
-    probes = {**service_probes(database, METADATA, bus), "deployments": deployment_probe(work, reconciler)}
-    pages = {"/instances": scrape_targets(work, reconciler)}
+    probes = {**service_probes(database, METADATA, bus), "deployments": deployment_probe(work, view.name)}
     return Service(
         name=settings.service,
-        doors=[server, *metrics_doors(settings, probes, pages)],
-        workers=[reconciler, routes],
+        doors=[server, *metrics_doors(settings, probes, {"/instances": scrape_targets(work, view.name)})],
+        workers=[host, Alone(overseer, database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, deps),
-        stop_children=[reconciler.stop_children],
+        stop_children=[host.stop_children],
         closers=[trainer.close, bus.close, database.close],
         grace_seconds=settings.grace_seconds,
     )
 
 
-def _launch(settings: InferenceSettings, key: bytes, wake: Callable[[], None]) -> Launch:
-    def launch(deployment: Deployment, bundle: Path) -> InstanceProcess:
+def _launch(settings: InferenceSettings, key: bytes) -> Launch:
+    def launch(assignment: Assignment, bundle: Path, wake: Callable[[], None]) -> InstanceProcess:
         orders = Orders(
-            deployment=deployment.name,
+            deployment=assignment.deployment,
             instance_id=new_id("in"),
             bundle_path=bundle,
-            bundle_digest=deployment.bundle_digest,
+            bundle_digest=assignment.bundle_digest,
             engine=settings.inference_engine,
-            num_threads=deployment.quota.num_threads,
+            num_threads=assignment.quota.num_threads,
             nats_url=settings.bus_url,
             access_key=key.hex(),
             tls=settings.tls_files,

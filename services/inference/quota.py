@@ -1,4 +1,4 @@
-"""What an instance may use, what the host has, and whether the two go together."""
+"""What an instance may use, what the hosts have, and whether the two go together."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ MAX_INSTANCES = 64
 
 
 class QuotaExceeded(InvalidInput):
-    """More than this host has, or than the other deployments leave of it."""
+    """More than the hosts have, or than the other deployments leave of it."""
 
     reason = "QUOTA_EXCEEDED"
 
@@ -92,8 +92,8 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Host:
-    """What the instances of this installation share.
+class Capacity:
+    """What instances share, on one host or on several.
 
     Memory is counted as promised, not as used: what runs today must be able to grow to its quota tomorrow. Cores may be promised
     twice, since an instance that waits for requests uses none; only one instance must not want more than there are.
@@ -101,6 +101,13 @@ class Host:
 
     cores: int
     memory_mb: int
+    num_hosts: int = 1
+
+    @staticmethod
+    def together(hosts: "Sequence[Capacity]") -> "Capacity":
+        """Of several hosts; an instance lies on one of them, so its cores are those of the largest."""
+        cores = max((host.cores for host in hosts), default=0)
+        return Capacity(cores, sum(host.memory_mb for host in hosts), len(hosts))
 
     def check(self, wanted: Demand, others: Sequence[Demand]) -> None:
         """Make sure that ``wanted`` fits beside the others.
@@ -113,21 +120,21 @@ class Host:
         self._refuse_if(quota.gpus > 0, "GPUs for each instance", quota.gpus, 0)
         free_mb = self.memory_mb - sum(other.memory_mb for other in others)
         self._refuse_if(wanted.memory_mb > free_mb, "MB of memory in all", wanted.memory_mb, max(0, free_mb))
-        free_instances = MAX_INSTANCES - sum(other.num_instances for other in others)
+        free_instances = MAX_INSTANCES * self.num_hosts - sum(other.num_instances for other in others)
         self._refuse_if(wanted.num_instances > free_instances, "instances", wanted.num_instances, max(0, free_instances))
 
     def num_available(self, quota: Quota, others: Sequence[Demand]) -> int:
-        """How many more instances of this quota would fit."""
+        """How many more instances of this quota would fit, if memory may lie on any of the hosts."""
         if quota.cores > self.cores or quota.gpus > 0:
             return 0
         free_mb = self.memory_mb - sum(other.memory_mb for other in others)
-        free_instances = MAX_INSTANCES - sum(other.num_instances for other in others)
+        free_instances = MAX_INSTANCES * self.num_hosts - sum(other.num_instances for other in others)
         return max(0, min(free_instances, free_mb // max(1, quota.memory_mb)))
 
     def _refuse_if(self, refused: bool, what: str, asked: object, free: object) -> None:
         if refused:
             raise QuotaExceeded(
-                f"The deployment asks for {asked} {what}, but {free} are free on this host; ask for less, or stop or scale down another.",
+                f"The deployment asks for {asked} {what}, but {free} are free; ask for less, or stop or scale down another.",
                 what=what,
                 asked=asked,
                 free=free,

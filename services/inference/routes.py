@@ -7,8 +7,10 @@ from contextlib import aclosing
 from typing import Final
 
 from libs.runtime.bus import BUS_ERRORS, Bus
+from libs.runtime.errors import NoReadyInstance
 from libs.runtime.key_value import KeyValue
 from libs.runtime.logs import get_logger
+from libs.runtime.waiting import first_of
 from services.inference.convert import route_to_proto
 from services.inference.domain import Deployment, Purpose
 from services.inference.store import Work
@@ -52,11 +54,11 @@ class Routes:
             self._changed.clear()
             try:
                 await self.write()
-            except BUS_ERRORS as error:
+            except (*BUS_ERRORS, NoReadyInstance) as error:
                 log.warning("routes_wait", error=repr(error))
                 # The server may have lost its state: begin from what it has.
                 self._bucket, self._written = None, None
-            await _first_of(stopping, self._changed)
+            await first_of(stopping, self._changed, timeout_seconds=TICK_SECONDS)
 
     async def write(self) -> None:
         """Make the bucket equal once.
@@ -104,13 +106,3 @@ def wanted_routes(deployments: Iterable[Deployment]) -> dict[str, bytes]:
         for deployment in deployments
         if deployment.purpose is Purpose.PUBLIC and not deployment.is_deleting
     }
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import socket
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from libs.ocrkit.engines.engine import EngineName
 from libs.runtime.settings import ServiceSettings
-from services.inference.quota import Host
+from services.inference.quota import Capacity
 
 _CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -22,7 +23,7 @@ class InferenceSettings(ServiceSettings):
     service: ClassVar[str] = "inference"
 
     inference_memory_mb: int = Field(default=0, ge=0)
-    """Memory all instances together may be promised, in MiB; 0 means what the host has."""
+    """Memory the instances of this process together may be promised, in MiB; 0 means what the host has."""
     inference_engine: EngineName = "auto"
     """Engine of every instance; ``auto`` takes OpenVINO."""
     inference_instance_host: str = "127.0.0.1"
@@ -47,9 +48,14 @@ class InferenceSettings(ServiceSettings):
         """Where fetched bundles are kept."""
         return self.home / "inference" / "bundles"
 
-    def host(self) -> Host:
-        """What instances may share."""
-        return Host(cores=host_cores(), memory_mb=self.inference_memory_mb or host_memory_mb())
+    @property
+    def host_name(self) -> str:
+        """What tells this process from other replicas: the machine, or the pod, and where it listens."""
+        return f"{socket.gethostname()}/{self.address}"
+
+    def capacity(self) -> Capacity:
+        """What instances may share here."""
+        return Capacity(cores=host_cores(), memory_mb=self.inference_memory_mb or host_memory_mb())
 
 
 def host_cores(limit: Path = _CGROUP_CPU) -> int:

@@ -1,64 +1,22 @@
-"""Tables of inference: deployments and the models that can be deployed. Rows never leave this file."""
+"""What inference keeps: deployments and the models that can be deployed, and the unit of work."""
 
 from datetime import datetime
 from functools import cached_property
 from typing import ClassVar
 
-from sqlalchemy import LargeBinary, MetaData, tuple_
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel, col, select
+from sqlalchemy import MetaData, tuple_
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime.db import UnitOfWork, WorkFactory
 from libs.runtime.errors import AlreadyExists, NotFound
 from libs.runtime.paging import Cursor, Page
-from libs.runtime.tables import UtcDateTime, add_plumbing
 from services.inference.domain import DeployableModel, Deployment, Purpose, Reason, State
+from services.inference.host_store import Assignments, Hosts
 from services.inference.quota import Quota
+from services.inference.rows import METADATA, DeploymentRow, ModelRow
 
 _NUM_NAMED = 10
-
-
-class Table(SQLModel, registry=registry()):
-    """Base of this service's rows; keeps its tables apart from every other service's."""
-
-
-class DeploymentRow(Table, table=True):
-    """One deployment. What its instances do now stands nowhere: they are looked at."""
-
-    __tablename__ = "deployment"
-
-    name: str = Field(primary_key=True, max_length=200)
-    model: str = Field(max_length=200)
-    bundle_digest: str = Field(max_length=64)
-    resource_type: str = Field(max_length=60)
-    num_instances: int
-    cores: float
-    memory_mb: int
-    gpus: int
-    state: str = Field(max_length=20)
-    reason: str = Field(max_length=40)
-    message: str = Field(max_length=4000)
-    purpose: str = Field(max_length=20)
-    encrypted_token: bytes = Field(sa_type=LargeBinary)
-    create_time: datetime = Field(sa_type=UtcDateTime, index=True)
-    update_time: datetime = Field(sa_type=UtcDateTime)
-    revision: int
-    used_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    request_id: str | None = Field(default=None, max_length=64, unique=True)
-
-
-class ModelRow(Table, table=True):
-    """One model the trainer told of."""
-
-    __tablename__ = "model"
-
-    name: str = Field(primary_key=True, max_length=200)
-    bundle_digest: str = Field(max_length=64)
-    retired: bool
-
-
-METADATA: MetaData = add_plumbing(Table.metadata)
 
 
 class Deployments:
@@ -67,20 +25,24 @@ class Deployments:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def get(self, name: str) -> Deployment:
+    async def get(self, name: str, *, lock: bool = False) -> Deployment:
         """One deployment.
+
+        Args:
+            name: of the resource.
+            lock: it is read to be changed.
 
         Raises:
             NotFound: there is none of that name.
         """
-        found = await self.find(name)
+        found = await self.find(name, lock=lock)
         if found is None:
             raise NotFound(f"There is no deployment {name}; `inkctl deploy list` shows those there are.", name=name)
         return found
 
-    async def find(self, name: str) -> Deployment | None:
-        """One deployment, or ``None``."""
-        row = await self._session.get(DeploymentRow, name)
+    async def find(self, name: str, *, lock: bool = False) -> Deployment | None:
+        """One deployment, or ``None``; ``lock``: it is read to be changed."""
+        row = await self._session.get(DeploymentRow, name, with_for_update=lock or None)
         return None if row is None else _deployment(row)
 
     async def of_request(self, request_id: str) -> Deployment | None:
@@ -182,6 +144,16 @@ class InferenceWork(UnitOfWork):
     def deployments(self) -> Deployments:
         """The deployments."""
         return Deployments(self.session)
+
+    @cached_property
+    def hosts(self) -> Hosts:
+        """The hosts."""
+        return Hosts(self.session)
+
+    @cached_property
+    def assignments(self) -> Assignments:
+        """What runs on which host."""
+        return Assignments(self.session)
 
     @cached_property
     def models(self) -> Models:

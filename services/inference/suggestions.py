@@ -41,12 +41,15 @@ async def acquire(deps: Deps, model: str) -> Lease:
     ids = MODEL.parse(wanted)
     name = DEPLOYMENT.format(project=ids["project"], deployment=suggestion_id(ids["model"]))
     deployment = await _keep(deps, name, wanted)
-    deps.fleets.wake()
-    endpoint = deps.fleets.ready_endpoint(name, deployment.bundle_digest)
-    if endpoint is None:
+    deps.wake()
+    async with deps.work(read_only=True) as w:
+        views = [each.report.view for each in await w.assignments.all(deployment=name) if each.is_ready and not each.is_leaving]
+    ready = [view for view in views if view is not None and view.bundle_digest == deployment.bundle_digest]
+    if not ready:
         hint = f"it cannot be started: {deployment.message}" if deployment.state is State.FAILED else "it is starting; call again."
         raise NoReadyInstance(f"No instance of {wanted} is ready for suggestions: {hint}", model=wanted, hint=hint)
     lease_seconds = min(MAX_LEASE_SECONDS, deps.settings.inference_suggestion_idle_seconds)
+    endpoint = min(ready, key=lambda view: view.num_in_flight).endpoint
     return Lease(endpoint, deployment, (deployment.used_time or deployment.create_time) + timedelta(seconds=lease_seconds))
 
 
@@ -61,7 +64,7 @@ def suggestion_id(model_id: str) -> str:
 async def _keep(deps: Deps, name: str, model_name: str) -> Deployment:
     async with deps.work() as w:
         model = check_deployable(await w.models.get(model_name))
-        before = await w.deployments.find(name)
+        before = await w.deployments.find(name, lock=True)
         if before is None:
             entry = resource_type("")
             kept = Deployment(
@@ -87,6 +90,6 @@ async def _keep(deps: Deps, name: str, model_name: str) -> Deployment:
                 kept = kept.start(at=w.now)
             await w.deployments.put(kept)
         if before is None or not before.wanted_instances:
-            await check_fits(deps, w, kept)
+            await check_fits(w, kept)
         await w.commit()
     return kept

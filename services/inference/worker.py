@@ -1,168 +1,169 @@
-"""The reconciler: drives what is there towards what is wanted, after every event and every second."""
+"""The host: keeps alive the instances that this process was assigned, and says what they are like."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
 
+from libs.runtime.errors import Conflict, NoReadyInstance
 from libs.runtime.logs import get_logger
+from libs.runtime.waiting import first_of
 from services.inference.bundles import BundleCache
-from services.inference.domain import Deployment, State
-from services.inference.events import tell_change
-from services.inference.fleet import Fleet, Launch
-from services.inference.instances import InstanceView
-from services.inference.routes import Routes
-from services.inference.store import InferenceWork, Work
+from services.inference.instance_process import InstanceProcess
+from services.inference.placement import Assignment, HostView
+from services.inference.slot import Launch, Slot
+from services.inference.store import Work
 
 log = get_logger()
 
-TICK_SECONDS = 1.0
-DELETE_PATIENCE_SECONDS = 30.0
-"""A deployment that is still there so long after its deletion says why."""
+TICK_SECONDS = 0.5
+BEAT_SECONDS = 2.0
 
 
-class Reconciler:
-    """One task looks at all deployments in turn and never waits for a process, a download or the bus: those go on beside.
+class Host:
+    """One task looks at its assignments after every event and every tick, and never waits for a process or a download.
 
-    After a restart of this service the processes of the one before are gone (they die with their parent), so all that is
-    wanted is started again; the state of each deployment says so meanwhile.
+    While the database is away its instances live on. Those of a process of the same name before this one died with it.
 
     Args:
         work: units of work.
+        view: this host, as the others see it.
         launch: makes the process object of an instance.
-        bundles: gives files; wakes this reconciler.
-        routes: what the gateway knows.
+        bundles: gives files; wakes this host.
+        wake: called when what it said has changed.
+        is_alone: the database has no other process to see its beats.
         restart_seconds: first delay after an instance's death.
-        suggestion_idle_seconds: after which a suggestion deployment is stopped.
+        handover_seconds: how long it waits for others to take over once it is being stopped.
     """
 
-    name = "reconciler"
+    name = "host"
 
     def __init__(
         self,
         work: Work,
+        view: HostView,
         launch: Launch,
         bundles: BundleCache,
-        routes: Routes,
+        wake: Callable[[], None],
         *,
+        is_alone: bool,
         restart_seconds: float,
-        suggestion_idle_seconds: float,
+        handover_seconds: float,
     ) -> None:
         self._work = work
+        self._view = view
         self._launch = launch
         self._bundles = bundles
-        self._routes = routes
+        self._tell = wake
+        self._is_alone = is_alone
         self._restart_seconds = restart_seconds
-        self._suggestion_idle_seconds = suggestion_idle_seconds
-        self._fleets: dict[str, Fleet] = {}
-        self._failed: set[str] = set()
+        self._handover_seconds = handover_seconds
+        self._slots: dict[str, Slot] = {}
+        self._beaten = 0.0
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
         """Something changed: look soon."""
         self._woken.set()
-        self._routes.wake()
 
-    def views(self, name: str) -> list[InstanceView]:
-        """The instances of a deployment."""
-        fleet = self._fleets.get(name)
-        return fleet.views() if fleet else []
-
-    def ready_endpoint(self, name: str, bundle_digest: str) -> str | None:
-        """``host:port`` of an instance that can answer, or ``None``."""
-        fleet = self._fleets.get(name)
-        return fleet.ready_endpoint(bundle_digest) if fleet else None
+    async def register(self) -> None:
+        """Be known, and forget what a process before this one was assigned."""
+        async with self._work() as w:
+            await w.hosts.remove("" if self._is_alone else self._view.name)
+            await w.hosts.put(self._view)
+            await w.commit()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Reconcile until ``stopping`` is set, then drain every instance; the caller bounds that with a grace."""
+        """Keep instances alive until ``stopping`` is set, have others take over, then drain what is left; the caller bounds that."""
         async with asyncio.TaskGroup() as tasks:
             while not stopping.is_set():
-                self._woken.clear()
-                await self._look(tasks)
-                await self._pause(stopping)
-            for fleet in self._fleets.values():
-                for process in fleet.processes():
-                    tasks.create_task(process.drain(), name=f"drain-{process.orders.instance_id}")
+                await self._turn(tasks)
+                await first_of(self._woken, stopping, timeout_seconds=TICK_SECONDS)
+            await self._hand_over(tasks)
+            for slot in self._slots.values():
+                slot.vacate(tasks)
 
     async def stop_children(self, grace_seconds: float) -> None:
         """End every process that is still there."""
-        await asyncio.gather(*(process.end(grace_seconds) for fleet in self._fleets.values() for process in fleet.processes()))
+        await asyncio.gather(*(process.end(grace_seconds) for process in self._processes()))
 
-    async def _look(self, tasks: asyncio.TaskGroup) -> None:
-        async with self._work(read_only=True) as w:
-            deployments = await w.deployments.all()
-            now = w.now
-        for deployment in deployments:
-            await self._drive(deployment, now, tasks)
-        self._bundles.trim({deployment.bundle_digest for deployment in deployments})
-
-    async def _drive(self, deployment: Deployment, now: datetime, tasks: asyncio.TaskGroup) -> None:
-        if deployment.is_idle(at=now, idle_seconds=self._suggestion_idle_seconds):
-            deployment = await self._change(deployment, self._stop_if_idle)
-        fleet = self._fleets.get(deployment.name)
-        if fleet is None:
-            fleet = self._fleets[deployment.name] = Fleet(self._launch, first_delay_seconds=self._restart_seconds)
-        if deployment.name in self._failed and deployment.state is not State.FAILED:
-            # Stopped or started by a person since: the past does not count.
-            self._failed.discard(deployment.name)
-            self._bundles.forgive(deployment.bundle_digest)
-            fleet.forgive()
-        fleet.steer(deployment, tasks)
-        if fleet.needs_bundle:
-            bundle = self._bundles.path(deployment.bundle_digest, tasks)
-            if bundle is not None:
-                fleet.fill(deployment, bundle, tasks)
-        if deployment.is_deleting:
-            await self._finish_deletion(deployment, fleet, now)
-            return
-        observed = fleet.observe(deployment, self._bundles.trouble(deployment.bundle_digest))
-        if deployment.observe(observed, at=now) is not deployment:
-            deployment = await self._change(deployment, lambda current, at: current.observe(observed, at=at))
-        if deployment.state is State.FAILED:
-            self._failed.add(deployment.name)
-
-    def _stop_if_idle(self, deployment: Deployment, at: datetime) -> Deployment:
-        idle = deployment.is_idle(at=at, idle_seconds=self._suggestion_idle_seconds)
-        return deployment.stop(at=at, idle=True) if idle else deployment
-
-    async def _finish_deletion(self, deployment: Deployment, fleet: Fleet, now: datetime) -> None:
-        # The route goes first: a token must not outlive the deployment that can be seen.
-        if fleet.is_empty and self._routes.is_gone(deployment.deployment_id):
-            async with self._work() as w:
-                await w.deployments.remove(deployment.name)
-                tell_change(w, deployment, deleted=True)
-                await w.commit()
-            del self._fleets[deployment.name]
-            self._failed.discard(deployment.name)
-            log.info("deployment_deleted", deployment=deployment.name)
-        elif deployment.state is State.DELETING and (now - deployment.update_time).total_seconds() > DELETE_PATIENCE_SECONDS:
-            what = "its address cannot be withdrawn: the bus does not answer" if fleet.is_empty else "its instances do not end"
-            problem = f"It cannot be deleted yet: {what}. It is tried on and on."
-            await self._change(deployment, lambda current, at: current.clean_up_failed(problem, at=at))
-
-    async def _change(self, deployment: Deployment, change: Callable[[Deployment, datetime], Deployment]) -> Deployment:
-        """Apply ``change`` to the deployment as it is in the database now."""
-        async with self._work() as w:
-            current = await w.deployments.find(deployment.name)
-            if current is None or (current.revision, current.state) != (deployment.revision, deployment.state):
-                # Somebody was faster: look again with the next turn.
-                self.wake()
-                return current or deployment
-            changed = change(current, w.now)
-            if changed is not current:
-                await self._save(w, changed)
-        return changed
-
-    async def _save(self, w: InferenceWork, changed: Deployment) -> None:
-        await w.deployments.put(changed)
-        tell_change(w, changed)
-        await w.commit()
-        log.info("deployment_changed", deployment=changed.name, state=changed.state, reason=changed.reason, message=changed.message)
-
-    async def _pause(self, stopping: asyncio.Event) -> None:
-        waits = [asyncio.create_task(self._woken.wait()), asyncio.create_task(stopping.wait())]
+    async def _turn(self, tasks: asyncio.TaskGroup) -> None:
+        self._woken.clear()
         try:
-            await asyncio.wait(waits, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await self._beat()
+            async with self._work(read_only=True) as w:
+                assignments = {each.assignment_id: each for each in await w.assignments.all(host=self._view.name)}
+                in_use = {deployment.bundle_digest for deployment in await w.deployments.all()}
+            self._steer(assignments, tasks)
+            await self._report(assignments)
+            self._bundles.trim(in_use | {each.bundle_digest for each in assignments.values()})
+        except (NoReadyInstance, Conflict) as fault:
+            log.warning("host_waits", error=fault.message)
+
+    async def _beat(self) -> None:
+        if self._is_alone or time.monotonic() - self._beaten < BEAT_SECONDS:
+            return
+        self._view = replace(self._view, beat=self._view.beat + 1)
+        async with self._work() as w:
+            await w.hosts.put(self._view)
+            await w.commit()
+        self._beaten = time.monotonic()
+
+    def _steer(self, assignments: dict[str, Assignment], tasks: asyncio.TaskGroup) -> None:
+        now = time.monotonic()
+        for assignment_id, slot in list(self._slots.items()):
+            slot.notice_end(now)
+            assignment = assignments.get(assignment_id)
+            if assignment is None or assignment.is_leaving:
+                slot.vacate(tasks)
+            if assignment is None and slot.is_empty:
+                del self._slots[assignment_id]
+        for assignment_id, assignment in assignments.items():
+            if assignment_id not in self._slots:
+                # What failed before counts for those who were there before.
+                self._bundles.forgive(assignment.bundle_digest)
+                self._slots[assignment_id] = Slot(assignment, self._restart_seconds, is_vacated=assignment.is_leaving)
+            slot = self._slots[assignment_id]
+            if slot.is_due(now):
+                bundle = self._bundles.path(assignment.bundle_digest, tasks)
+                if bundle is not None:
+                    slot.start(self._launch, bundle, self.wake, tasks)
+
+    async def _report(self, assignments: dict[str, Assignment]) -> None:
+        now = time.monotonic()
+        changed = {
+            assignment_id: report
+            for assignment_id, assignment in assignments.items()
+            if (report := self._slots[assignment_id].report(self._bundles.trouble(assignment.bundle_digest), now)) != assignment.report
+        }
+        ended = [assignment_id for assignment_id in assignments if self._slots[assignment_id].has_left]
+        if not changed and not ended:
+            return
+        async with self._work() as w:
+            for assignment_id, report in changed.items():
+                await w.assignments.report(assignment_id, report)
+            for assignment_id in ended:
+                await w.assignments.remove(assignment_id)
+            await w.commit()
+        self._tell()
+
+    async def _hand_over(self, tasks: asyncio.TaskGroup) -> None:
+        end = time.monotonic() + self._handover_seconds
+        try:
+            async with self._work() as w:
+                others = [host for host in await w.hosts.all() if host.name != self._view.name and not host.is_leaving]
+                self._view = replace(self._view, is_leaving=bool(others))
+                await w.hosts.put(self._view)
+                await w.commit()
+            while others and self._slots and time.monotonic() < end:
+                await self._turn(tasks)
+                await first_of(self._woken, timeout_seconds=TICK_SECONDS / 2)
+            log.info("host_leaves", num_left=len(self._slots))
+            async with self._work() as w:
+                await w.hosts.remove(self._view.name)
+                await w.commit()
+        except (NoReadyInstance, Conflict) as fault:
+            log.warning("host_leaves_unsaid", error=fault.message)
+
+    def _processes(self) -> list[InstanceProcess]:
+        return [process for slot in self._slots.values() for process in slot.processes()]

@@ -16,7 +16,8 @@ from services.inference.convert import (
     route_to_proto,
 )
 from services.inference.domain import Deployment, Purpose, Reason, State
-from services.inference.instances import InstanceState, InstanceView
+from services.inference.instances import InstanceState, InstanceView, Report
+from services.inference.placement import Assignment
 from services.inference.quota import CATALOGUE, Quota
 from services.inference.routes import wanted_routes
 
@@ -59,7 +60,12 @@ def test_quota_round_trip(quota: Quota) -> None:
 
 @given(DEPLOYMENTS, st.lists(VIEWS, max_size=3))
 def test_deployment_carries_every_field_but_the_token(deployment: Deployment, views: list[InstanceView]) -> None:
-    message = deployment_to_proto(deployment, views)
+    assignments = [
+        Assignment(str(number), name, "here", "a", deployment.quota, deployment.create_time, report=Report(view))
+        for name in (deployment.name, f"{deployment.name}-other")
+        for number, view in enumerate([None, *views])
+    ]
+    message = deployment_to_proto(deployment, assignments)
     assert (message.name, message.model, message.bundle_digest) == (deployment.name, deployment.model, deployment.bundle_digest)
     assert deployment_pb2.Deployment.State.Name(message.state) == deployment.state
     assert deployment_pb2.Deployment.Purpose.Name(message.purpose) == deployment.purpose

@@ -24,7 +24,7 @@ from services.inference.domain import (
     check_deployable,
 )
 from services.inference.instances import MAX_QUICK_DEATHS, Restarts
-from services.inference.quota import CATALOGUE, MAX_INSTANCES, Demand, Host, Quota, QuotaExceeded, ResourceTypeUnknown, resource_type
+from services.inference.quota import CATALOGUE, MAX_INSTANCES, Capacity, Demand, Quota, QuotaExceeded, ResourceTypeUnknown, resource_type
 from services.inference.settings import host_cores
 from services.inference.suggestions import suggestion_id
 from services.inference.tokens import TOKEN_LENGTH, new_deployment_token
@@ -200,7 +200,7 @@ DEMANDS = st.builds(Demand, st.builds(Quota, st.floats(0.1, 8), st.integers(1, 4
 
 @given(DEMANDS, st.lists(DEMANDS, max_size=4))
 def test_what_fits_is_what_is_free(wanted: Demand, others: list[Demand]) -> None:
-    host = Host(cores=4, memory_mb=16_000)
+    host = Capacity(cores=4, memory_mb=16_000)
     num_instances = sum(other.num_instances for other in others) + wanted.num_instances
     memory_mb = sum(other.memory_mb for other in others) + wanted.memory_mb
     fits = wanted.quota.cores <= 4 and memory_mb <= 16_000 and num_instances <= MAX_INSTANCES
