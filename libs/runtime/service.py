@@ -41,7 +41,7 @@ class Door(Protocol):
 
 
 class Loop(Protocol):
-    """Work that goes on beside the calls: a relay, a consumer, a reconciler."""
+    """Work that goes on beside the calls: a relay, a consumer, an indexer."""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Loop(Protocol):
 
 @dataclass(frozen=True)
 class Worker:
-    """A ``Loop`` from a function: ``Worker("reconciler", reconciler.run)``."""
+    """A ``Loop`` from a function: ``Worker("indexer", indexer.run)``."""
 
     name: str
     run_until: Callable[[asyncio.Event], Awaitable[None]]
