@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from inkwright.inference.v1 import instance_service_pb2
 from libs.runtime.errors import NoReadyInstance
 from libs.runtime.testing import assert_eventually, free_port
@@ -87,3 +89,25 @@ async def test_deployments_outlive_their_only_replica(tmp_path: Path, shared_dat
         async with replica(around, tmp_path / "b") as second:
             await assert_eventually(lambda: read_once(around), 40)
             await second.becomes("cards", State.RUNNING, num_instances=1)
+
+
+async def test_instances_outlive_a_database_that_goes_away(tmp_path: Path, shared_databases: Databases) -> None:
+    server, database = shared_databases.postgres, shared_databases.name
+    assert server is not None
+    async with stage(tmp_path) as around, replica(around, tmp_path / "a") as first, replica(around, tmp_path / "b") as second:
+        model = await around.trainer.register("blank", made_up_bundle(tmp_path / "blank.inkbundle"))
+        await first.create("cards", model=model, num_instances=2)
+        before = await first.becomes("cards", State.RUNNING, num_instances=2)
+        server.sql("postgres", "-c", f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+        server.sql("postgres", "-c", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+        for inference in (first, second):
+            with pytest.raises(NoReadyInstance, match="cannot be reached"):
+                await inference.get("cards")
+        # Long enough for every loop to have asked in vain.
+        for _ in range(30):
+            await read_once(around)
+            await asyncio.sleep(0.1)
+        server.sql("postgres", "-c", f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+        await assert_eventually(lambda: second.scale("cards", 3), 40)
+        after = await second.becomes("cards", State.RUNNING, num_instances=3)
+        assert {instance.instance_id for instance in before.instances} < {instance.instance_id for instance in after.instances}
