@@ -315,9 +315,19 @@ def _raise_fault_of(error: BaseException | None) -> None:
         raise NoReadyInstance("The database cannot be reached. Wait a moment, look whether it was done, and try again.") from error
 
 
+_SESSION = {
+    "timezone": "UTC",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS:.0f}s",
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS:.0f}s",
+    # A machine that lost its power says nothing: without these the server keeps its locks, and with them whoever waits to be alone, for
+    # two hours.
+    "tcp_keepalives_idle": "20",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+}
 _POSTGRESQL = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    "options": f"-c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_SECONDS:.0f}s -c statement_timeout={STATEMENT_TIMEOUT_SECONDS:.0f}s",
+    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
 }
 
 

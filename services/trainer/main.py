@@ -4,6 +4,7 @@ import asyncio
 from importlib.metadata import version
 
 from inkwright.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
+from libs.runtime.alone import Alone
 from libs.runtime.bus import Bus
 from libs.runtime.db import Database
 from libs.runtime.grpc_client import connect
@@ -24,7 +25,7 @@ from services.trainer.deps import Deps
 from services.trainer.events import HEARINGS
 from services.trainer.freezer import Freezer
 from services.trainer.metrics import training_probe
-from services.trainer.model_actions import register_bases, remove_uploads
+from services.trainer.model_actions import register_bases
 from services.trainer.restored import begin_again
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import METADATA, TrainerWork
@@ -60,9 +61,10 @@ async def build_with(settings: TrainerSettings) -> Service:
         trust=trust,
         task_created=asyncio.Event(),
     )
-    remove_uploads(settings.upload_folder)
-    await register_bases(deps)
-    await begin_again(deps)
+    # Replicas that start together would register the same bases, and begin again what another has just begun.
+    async with database.alone("start"):
+        await register_bases(deps)
+        await begin_again(deps)
     server = GrpcServer(settings.address, trust)
     server.add(trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server, TrainerApi(deps), trainer_service_pb2.DESCRIPTOR)
     workers = [NodeWorker(deps, bus, number=number) for number in range(1, settings.trainer_workers + 1)]
@@ -70,7 +72,7 @@ async def build_with(settings: TrainerSettings) -> Service:
     return Service(
         "trainer",
         doors=[server, *metrics_doors(settings, probes)],
-        workers=[Freezer(deps), Sweeper(deps), *workers],
+        workers=[Alone(Freezer(deps), database), Sweeper(deps), *workers],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, deps),
         closers=[channel.close, database.close, bus.close],

@@ -22,6 +22,7 @@ CHUNK_BYTES = 1024 * 1024
 
 async def register_bases(deps: Deps) -> None:
     """Make every bundle in the models folder a base of the default project; one that is known by digest changes nothing.
+    One process at a time.
 
     A file that is no bundle, or whose name cannot be a model's, is left out with a line in the log.
     """
@@ -42,12 +43,6 @@ async def register_bases(deps: Deps) -> None:
             tell_model(w, model)
             await w.commit()
         log.info("base_registered", model=name, digest=facts.bundle_digest)
-
-
-def remove_uploads(folder: Path) -> None:
-    """Remove what uploads that were cut off have left; called before the first call is answered."""
-    for path in folder.glob(f"*{SUFFIX}"):
-        path.unlink()
 
 
 async def import_model(deps: Deps, name: str, chunks: AsyncIterator[bytes]) -> Model:

@@ -24,12 +24,14 @@ class Hold:
 
     Args:
         bases: digests of the bundles by name: of the task's base, or of all that ``preflight`` may choose from, the default first.
+        was_taken: whether another worker was running it and fell silent; it may live.
     """
 
     task: Task
     node_id: NodeId
     attempt: int
     bases: Mapping[str, str]
+    was_taken: bool
 
 
 @dataclass
@@ -99,7 +101,7 @@ async def begin_node(deps: Deps, task_name: str, node_id: NodeId, *, first_deliv
         await w.commit()
     default_last = sorted(offered, key=lambda model: model.name.endswith(f"/{deps.settings.trainer_default_base}"))
     bases = {model.name: model.bundle_digest for model in reversed(default_last)}
-    return Hold(begun, node_id, begun.node(node_id).attempt, bases)
+    return Hold(begun, node_id, begun.node(node_id).attempt, bases, was_taken=node.state is NodeState.RUNNING)
 
 
 async def is_held(deps: Deps, hold: Hold) -> bool:

@@ -1,12 +1,14 @@
-"""The sweeper: ends what a vanished worker left behind."""
+"""The sweeper: ends and removes what others left behind. Each replica has one; what one of them did is nothing to do for the next."""
 
 import asyncio
 import contextlib
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from libs.ocrkit.bundle import SUFFIX
 from libs.runtime.logs import get_logger
+from libs.runtime.times import utc_now
 from services.trainer.deps import Deps
 from services.trainer.events import put_task
 
@@ -15,10 +17,12 @@ log = get_logger()
 TICK_SECONDS = 1.0
 STALE_AFTER = timedelta(seconds=4)
 """A living worker stops its child well within this; a person waits 5 s at most."""
+SILENT_UPLOAD_AFTER = timedelta(hours=1)
+"""Another replica may be writing it: an upload is given up by its age. Far longer than a sender pauses, or clocks differ."""
 
 
 class Sweeper:
-    """Ends terminations that no worker answers, and removes work folders of tasks that have ended."""
+    """Ends terminations that no worker answers, removes work folders of tasks that have ended and uploads that were cut off."""
 
     name = "sweeper"
 
@@ -30,6 +34,7 @@ class Sweeper:
         while not stopping.is_set():
             await self.end_stale()
             await self.remove_folders()
+            await self.remove_uploads()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
                     await stopping.wait()
@@ -57,6 +62,17 @@ class Sweeper:
         for name in found - active:
             await asyncio.to_thread(shutil.rmtree, folder / name, ignore_errors=True)
 
+    async def remove_uploads(self) -> None:
+        """Remove bundles that were being brought when the process that received them was killed."""
+        await asyncio.to_thread(_remove_older, self._deps.settings.upload_folder, utc_now() - SILENT_UPLOAD_AFTER)
+
 
 def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _remove_older(folder: Path, moment: datetime) -> None:
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            if datetime.fromtimestamp(path.stat().st_mtime, UTC) < moment:
+                path.unlink()

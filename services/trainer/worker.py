@@ -13,7 +13,7 @@ from libs.runtime import call_context, logs, traces
 from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.caller import Caller
 from libs.runtime.child import Child, Exit
-from libs.runtime.errors import Fault, WrongState
+from libs.runtime.errors import Conflict, Expired, Fault, NoReadyInstance, WrongState
 from libs.runtime.names import MODEL
 from libs.runtime.settings import CHECKOUT
 from libs.runtime.work_queue import Job, WorkQueue
@@ -34,7 +34,11 @@ NOTE_SECONDS = 1.0
 """How often progress is written down and told."""
 CHILD_GRACE_SECONDS = 1.5
 """Together with ``LOOK_SECONDS`` well under the 5 s a person waits for a termination."""
+TAKEN_SECONDS = LOOK_SECONDS + CHILD_GRACE_SECONDS + 1.0
+"""A worker that was only cut off from the bus has stopped its child by then: two children must not write into one folder."""
 RETRY_SECONDS = 5.0
+PASSING = (NoReadyInstance, Expired, Conflict)
+"""Of the database: the task is no worse for it, the node is tried again."""
 KEPT_STDERR_LINES = 30
 NODE_TOKEN_SECONDS = 86400
 """Longer than any node fetches images."""
@@ -44,7 +48,7 @@ class NodeWorker:
     """Runs one node at a time.
 
     The job's lease is kept while the child runs. When this process dies the child dies with it, the lease runs out, and the job comes
-    to whoever pulls next.
+    to whoever pulls next, in this process or in a replica that shares the folder.
     """
 
     def __init__(self, deps: Deps, bus: Bus, *, number: int) -> None:
@@ -108,16 +112,24 @@ class NodeRun:
         self._spec = node_spec(deps, hold)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Run the child to its end and write down how it ended."""
+        """Run the child to its end and write down how it ended.
+
+        Raises:
+            NoReadyInstance, Expired, Conflict: the database could not be asked; the child is stopped, the node as it was.
+        """
         began = time.monotonic()
         log.info("node_started", attempt=self._hold.attempt)
         try:
+            if self._hold.was_taken:
+                await asyncio.sleep(TAKEN_SECONDS)
             for base, file in self._spec.bases.items():
                 await fetch_bundle(self._deps.artifacts, self._hold.bases[base], Path(file))
             task = await self._run_child(stopping)
         except WrongState:
             # Somebody ended the task, or took the node, between two looks.
             task = await leave_node(self._deps, self._hold, self._taken(), requeue=False)
+        except PASSING:
+            raise
         except Fault as fault:
             task = await fail_node(self._deps, self._hold, self._taken(), fault.message)
         log.info("node_finished", state=task.node(self._hold.node_id).state, seconds=round(time.monotonic() - began, 3))
