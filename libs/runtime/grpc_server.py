@@ -18,6 +18,7 @@ from libs.runtime.trust import Trust
 log = get_logger()
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_CONNECTION_AGE_MS = 300_000
 CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -45,7 +46,8 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         self._services: list[str] = []
         # With port reuse a second process on the same port would silently take half of the calls.
-        options = [*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)]
+        # A caller looks again who stands behind a name when a connection ends; calls in it are finished first, however long they take.
+        options = [*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0), ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_MS)]
         self._server = grpc.aio.server(interceptors=[CallInterceptor(trust.key)], options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.add(add_ProcessServiceServicer_to_server, ProcessApi(), process_service_pb2.DESCRIPTOR)

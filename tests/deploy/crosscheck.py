@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from urllib.parse import urlsplit
 
 from tests.deploy.documents import Manifests, Workload
-from tests.deploy.known import ONE_REPLICA, PREFIX, SETTINGS, setting_problems, unknown_settings
+from tests.deploy.known import PREFIX, SETTINGS, setting_problems, unknown_settings
 from tests.deploy.network import network_problems
 from tests.deploy.references import reference_problems
 
@@ -164,8 +164,9 @@ def _replicas(manifests: Manifests) -> Iterator[str]:
     budgets = [document["spec"]["selector"]["matchLabels"] for document in manifests.of("PodDisruptionBudget").values()]
     for workload in manifests.workloads():
         num = workload.spec.get("replicas")
-        if workload.component in ONE_REPLICA and (num != 1 or workload.name in scaled or workload.spec["strategy"]["type"] != "Recreate"):
-            yield f"{workload.name} must be alone: what it knows is local"
+        is_alone = num == 1 and workload.spec.get("strategy", {}).get("type") == "Recreate"
+        for claim in sorted(_claims_for_one(manifests, workload)) if not is_alone else ():
+            yield f"{workload.name} must be alone: {claim} is for one pod"
         if (num is None) != (workload.name in scaled):
             yield f"{workload.name} has {num} replicas {'and' if workload.name in scaled else 'and no'} autoscaler"
         several = workload.name in scaled or (num or 1) > 1
@@ -190,6 +191,13 @@ def _key(manifests: Manifests) -> Iterator[str]:
                 yield f"{workload.name} has no home or no /tmp to write to"
             if key is None or not _is_the_key(workload, key["name"]):
                 yield f"{workload.name} does not find the installation's key in its home"
+
+
+def _claims_for_one(manifests: Manifests, workload: Workload) -> set[str]:
+    """Claims of a workload that the pods of one machine alone may use, as far as they are made here."""
+    made = {name: claim["spec"]["accessModes"] for name, claim in manifests.of("PersistentVolumeClaim").items()}
+    used = {volume.get("persistentVolumeClaim", {}).get("claimName") for volume in workload.pod.get("volumes", [])}
+    return {name for name, modes in made.items() if name in used and "ReadWriteMany" not in modes}
 
 
 def _is_the_key(workload: Workload, volume: str) -> bool:

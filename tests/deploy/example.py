@@ -78,6 +78,7 @@ spec:
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: NAME}
+spec: {accessModes: [ReadWriteOnce]}
 ---
 apiVersion: v1
 kind: Service
@@ -96,6 +97,7 @@ def installation() -> Manifests:
         documents.append(_policy(name))
     manifests = Manifests(documents)
     del manifests.of("Deployment")["gateway"]["spec"]["replicas"]
+    manifests.of("PersistentVolumeClaim")["gateway"]["spec"]["accessModes"] = ["ReadWriteMany"]
     cluster = manifests.of("Deployment")["nats"]["spec"]["template"]["spec"]["containers"][0]["ports"]
     cluster.append({"name": "cluster", "containerPort": 6222})
     return manifests

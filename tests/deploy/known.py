@@ -27,7 +27,6 @@ CALLS = {
 """Of each process those it may reach; docs/architecture.md draws the same."""
 CALLED_INSTANCES = "inference"
 """Whose other ports are called too: those of instances."""
-ONE_REPLICA = {"trainer", "inference"}
 SECRET_KEYS = {
     "secret.key",
     "token",

@@ -99,7 +99,7 @@ MISTAKES: dict[str, tuple[Plant, str]] = {
     "a peer's name": (lambda m: m.config("settings").update(INKWRIGHT_DATASET_ADDRESS="data:50051"), "data:50051, where no Service"),
     "no peer": (lambda m: m.config("settings").pop("INKWRIGHT_TRAINER_ADDRESS"), "gateway is not told where trainer listens"),
     "its own port": (lambda m: _container(m, "dataset")["env"][0].update(value="0.0.0.0:1"), "which is none of its ports"),
-    "two trainers": (lambda m: _deployment(m, "trainer").update(replicas=2), "trainer must be alone"),
+    "two trainers": (lambda m: _deployment(m, "trainer").update(replicas=2), "trainer must be alone: trainer is for one pod"),
     "overlapping trainers": (lambda m: _deployment(m, "trainer").update(strategy={"type": "RollingUpdate"}), "trainer must be alone"),
     "a scaled number": (lambda m: _deployment(m, "gateway").update(replicas=2), "gateway has 2 replicas and autoscaler"),
     "no budget": (lambda m: _drop(m, "PodDisruptionBudget", "gateway"), "gateway has no disruption budget"),

@@ -1,10 +1,10 @@
 {{/* What the services are: where each listens, whom it calls, whether it has rows. Services, settings and network policies follow. */}}
 {{- define "inkwright.facts" -}}
-dataset: {port: 50051, calls: [], database: true, several: true}
-labeling: {port: 50052, calls: [dataset, inference], database: true, several: true}
-trainer: {port: 50053, calls: [dataset], database: true, several: false}
-inference: {port: 50054, calls: [trainer], database: true, several: false}
-gateway: {port: 8080, calls: [dataset, labeling, trainer, inference], database: true, several: true}
+dataset: {port: 50051, calls: [], database: true}
+labeling: {port: 50052, calls: [dataset, inference], database: true}
+trainer: {port: 50053, calls: [dataset], database: true}
+inference: {port: 50054, calls: [trainer], database: true}
+gateway: {port: 8080, calls: [dataset, labeling, trainer, inference], database: true}
 {{- end }}
 
 {{- define "inkwright.fullname" -}}
@@ -128,6 +128,17 @@ postgresql+psycopg://inkwright_{{ index . 1 }}@
 {{- end }}
 
 {{/* Whether a service may have more than one pod: (list $ "dataset"); empty for no. */}}
+{{/* Whether there is one pod at a time: (list $ "trainer"). Its volume is for one; replicas of the trainer share one folder of tasks and models. */}}
+{{- define "inkwright.isAlone" -}}
+{{- $persistence := (index (index . 0).Values.services (index . 1)).persistence | default dict -}}
+{{- $alone := and $persistence.enabled (ne ($persistence.accessMode | default "ReadWriteOnce") "ReadWriteMany") -}}
+{{- $several := include "inkwright.hasSeveral" . -}}
+{{- if and $several (or $alone (and (eq (index . 1) "trainer") (not $persistence.enabled))) -}}
+{{- fail (printf "services.%s: several replicas share one volume; set persistence.enabled and persistence.accessMode: ReadWriteMany" (index . 1)) -}}
+{{- end -}}
+{{- if $alone }}yes{{ end -}}
+{{- end }}
+
 {{- define "inkwright.hasSeveral" -}}
 {{- $service := index (index . 0).Values.services (index . 1) -}}
 {{- $autoscaling := $service.autoscaling | default dict -}}
