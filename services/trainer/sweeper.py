@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import shutil
-from datetime import timedelta
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from libs.runtime.logs import get_logger
@@ -13,17 +14,25 @@ from services.trainer.events import put_task
 log = get_logger()
 
 TICK_SECONDS = 1.0
-STALE_AFTER = timedelta(seconds=4)
+STALE_SECONDS = 4.0
 """A living worker stops its child well within this; a person waits 5 s at most."""
 
 
 class Sweeper:
-    """Ends terminations that no worker answers, and removes work folders of tasks that have ended."""
+    """Ends terminations that no worker answers, and removes work folders of tasks that have ended.
+
+    Args:
+        deps: of the service.
+        clock: seconds that only ever grow: the time of day may be set back while somebody waits.
+    """
 
     name = "sweeper"
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._deps = deps
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+        """Tasks that are to end, and when they were first found so."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweep until ``stopping`` is set."""
@@ -37,8 +46,12 @@ class Sweeper:
     async def end_stale(self) -> None:
         """End tasks whose worker should have ended them long ago; should it live after all, its next look stops its child."""
         async with self._deps.work(read_only=True) as w:
-            stale = await w.tasks.terminating_since(w.now - STALE_AFTER)
-        for task in stale:
+            terminating = await w.tasks.terminating()
+        now = self._clock()
+        self._seen = {task.uid: self._seen.get(task.uid, now) for task in terminating}
+        for task in terminating:
+            if now - self._seen[task.uid] < STALE_SECONDS:
+                continue
             async with self._deps.work() as w:
                 current = await w.tasks.get(task.name)
                 if not current.has_ended:
