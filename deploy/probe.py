@@ -14,7 +14,8 @@ def main(arguments: list[str]) -> int:
         case ["gateway"]:
             question = health.http(ServiceSettings().gateway_address, "/healthz")
         case [name] if name in SERVICES:
-            question = health.grpc_service(getattr(ServiceSettings(), f"{name}_address"))
+            settings = ServiceSettings()
+            question = health.grpc_service(getattr(settings, f"{name}_address"), settings.tls)
         case _:
             sys.stderr.write(f"usage: python -m deploy.probe {{{','.join((*SERVICES, 'gateway'))}}}\n")
             return 2

@@ -7,7 +7,7 @@ from gateway.app import Parts, build_app
 from gateway.console.letters import EventApi
 from gateway.console.status import StatusApi
 from gateway.identity.api import AuditApi, UserApi
-from gateway.identity.doorkeeper import Doorkeeper, load_admin_token
+from gateway.identity.doorkeeper import Doorkeeper
 from gateway.identity.hearing import HEARINGS
 from gateway.identity.housekeeping import Housekeeping
 from gateway.identity.passwords import Passwords, Throttle
@@ -17,6 +17,7 @@ from gateway.public.routing import RoutingTable
 from gateway.settings import GatewaySettings
 from gateway.store import GatewayWork
 from gateway.transcode.call import Peers
+from libs.runtime.admin_token import load_admin_token
 from libs.runtime.bus import Bus
 from libs.runtime.db import Database
 from libs.runtime.hearing import hear

@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from pathlib import Path
 
 from deploy.backup.archive import BackupError
-from deploy.embedded.home import CannotStart, is_held, locked_home
+from deploy.embedded.home import is_held, locked_home
 from libs.runtime.bus import BUS_ERRORS, Bus
+from libs.runtime.cannot_start import CannotStart
 from libs.runtime.child import Child
 from libs.runtime.nats_binary import nats_server_path, write_config
 from libs.runtime.secrets import InstallationKey

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from deploy.doctor import databases, folders, machine, network
 from deploy.doctor.finding import Finding, Level, fail
 from deploy.embedded.settings import EmbeddedSettings
+from libs.runtime.cannot_start import setting_problems
 from libs.runtime.logs import configure_logs
 from libs.runtime.settings import ServiceSettings
 
@@ -69,8 +70,8 @@ def _findings() -> Iterator[Finding]:
     try:
         settings = EmbeddedSettings()
     except ValidationError as error:
-        for problem in error.errors():
-            yield fail("settings", str(problem["msg"]), "Correct the environment variable that it names.")
+        for problem in setting_problems(error):
+            yield fail("settings", problem, "Correct the environment variable that it names.")
         return
     yield from examine(settings.model_copy(update={"home": settings.home.expanduser().absolute()}))
 

@@ -51,13 +51,13 @@ def _port(name: str, address: str, is_ours: bool) -> Finding:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, int(port)))
-    except (OSError, ValueError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             remedy = f"Stop the program that holds it, or set {variable} to another port."
             return fail(what, f"{address} is held by something that is not {name}, or a {name} that is not ready", remedy)
-        if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        if error.errno == errno.EADDRNOTAVAIL:
             return warn(what, f"{address} is on another machine and does not answer", f"Start {name} there, or correct {variable}.")
-        return fail(what, f"{address} cannot be used: {error}", f"Set {variable} to host:port, such as 127.0.0.1:8080.")
+        return fail(what, f"{address} cannot be used: {error}", f"Correct {variable}, such as 127.0.0.1:8080.")
     return ok(what, f"{address} is free")
 
 

@@ -12,6 +12,7 @@ from deploy.embedded import home, ports
 from deploy.embedded.processes import Process, environment, processes
 from deploy.embedded.settings import EmbeddedSettings
 from deploy.embedded.supervisor import Supervisor
+from libs.runtime.cannot_start import CannotStart, wrong_settings
 from libs.runtime.logs import configure_logs, get_logger
 
 log = get_logger()
@@ -32,9 +33,15 @@ def main(table: Table = processes) -> int:
             settings = ports.with_real_ports(settings.model_copy(update={"home": folder}))
             token = home.admin_token(folder, settings.token.get_secret_value() if settings.token else None)
             return asyncio.run(_run(settings, token, table))
-    except (home.CannotStart, ValidationError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    except ValidationError as error:
+        return _refuse(wrong_settings(error))
+    except CannotStart as reason:
+        return _refuse(reason)
+
+
+def _refuse(reason: CannotStart) -> int:
+    sys.stderr.write(f"{reason}\n")
+    return 1
 
 
 async def _run(settings: EmbeddedSettings, token: str, table: Table) -> int:
@@ -58,7 +65,7 @@ async def _run(settings: EmbeddedSettings, token: str, table: Table) -> int:
         log.info("stopping")
         asked.cancel()
         life.cancel()
-        with contextlib.suppress(asyncio.CancelledError, home.CannotStart):
+        with contextlib.suppress(asyncio.CancelledError, CannotStart):
             await life
         await supervisor.stop(firm)
         log.info("stopped")

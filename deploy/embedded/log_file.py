@@ -1,5 +1,6 @@
 """A process's log on disk, never larger than a cap."""
 
+from io import FileIO
 from pathlib import Path
 
 MAX_BYTES = 10_000_000
@@ -8,6 +9,9 @@ KEPT_FILES = 3
 
 class LogFile:
     """Lines into ``path``; when it is full it becomes ``path.1``, that ``path.2``, and so on.
+
+    A line that the disk does not take is lost, and the next one that it takes says how many were: a process must not stand still
+    because nobody can write down what it says.
 
     Args:
         path: the newest file.
@@ -19,14 +23,21 @@ class LogFile:
         self._path = path
         self._max_bytes = max_bytes
         self._kept_files = kept_files
-        self._file = path.open("ab")
+        self._num_lost = 0
+        self._file = self._open()
 
     def write(self, line: str) -> None:
         """Append one line."""
-        self._file.write(line.encode(errors="replace") + b"\n")
-        self._file.flush()
-        if self._file.tell() >= self._max_bytes:
-            self._turn_over()
+        lost = f"({self._num_lost} lines were lost: they could not be written)\n" if self._num_lost else ""
+        try:
+            if self._file.closed:
+                self._file = self._open()
+            self._file.write(f"{lost}{line}\n".encode(errors="replace"))
+            self._num_lost = 0
+            if self._file.tell() >= self._max_bytes:
+                self._turn_over()
+        except OSError:
+            self._num_lost += 1
 
     def close(self) -> None:
         """Close the file."""
@@ -39,4 +50,8 @@ class LogFile:
             newer = self._path.with_name(f"{self._path.name}.{number - 1}") if number > 1 else self._path
             if newer.exists():
                 newer.replace(older)
-        self._file = self._path.open("ab")
+        self._file = self._open()
+
+    def _open(self) -> FileIO:
+        # Unbuffered: what could not be written must not come up again with each later line.
+        return FileIO(self._path, "ab")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from deploy.embedded.home import CannotStart
 from deploy.embedded.settings import SERVICES, EmbeddedSettings
+from libs.runtime.cannot_start import CannotStart
 
 LOOPBACK = ("127.0.0.1", "localhost")
 # Processes of a killed supervisor die with it, but not in the same instant.
@@ -25,7 +25,7 @@ def with_real_ports(settings: EmbeddedSettings) -> EmbeddedSettings:
         raise CannotStart(f"INKWRIGHT_NATS_URL is {settings.nats_url}: the supervisor starts its own server, on 127.0.0.1. Leave it out.")
     wanted = {"nats_url": ("127.0.0.1", url.port if url.port is not None else 4222)}
     for name in (*SERVICES, "gateway"):
-        wanted[f"{name}_address"] = _split(f"{name}_address", getattr(settings, f"{name}_address"))
+        wanted[f"{name}_address"] = _split(getattr(settings, f"{name}_address"))
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -39,10 +39,8 @@ def with_real_ports(settings: EmbeddedSettings) -> EmbeddedSettings:
     return settings.model_copy(update=changes)
 
 
-def _split(field: str, address: str) -> tuple[str, int]:
+def _split(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise CannotStart(f"INKWRIGHT_{field.upper()} is {address!r}; write it as host:port, for example 127.0.0.1:8080.")
     return host, int(port)
 
 

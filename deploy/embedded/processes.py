@@ -1,5 +1,6 @@
 """The processes of an installation on one machine, in one table."""
 
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +8,16 @@ from enum import IntEnum
 from urllib.parse import urlsplit
 
 from deploy.embedded import health
+from deploy.embedded.home import written
 from deploy.embedded.settings import SERVICES, EmbeddedSettings
 from libs.runtime.nats_binary import nats_server_path, write_config
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.settings import BUS_USER, bus_password
 from libs.runtime.tls import Tls
+
+ROOM_BYTES = 64 * 1024 * 1024
+"""What must be free before a bus that found the disk full is started again."""
+_DISK_FULL = "no space left on device"
 
 
 class Stage(IntEnum):
@@ -32,6 +38,8 @@ class Process:
         argv: the program and its arguments.
         is_healthy: whether it does its work at this moment; quick, never raises.
         env: added to what every process gets.
+        is_stuck: whether a line it says means that it cannot go on until it is started again.
+        can_go_on: whether that would help.
     """
 
     name: str
@@ -39,6 +47,8 @@ class Process:
     argv: tuple[str, ...]
     is_healthy: Callable[[], Awaitable[bool]]
     env: Mapping[str, str] = field(default_factory=dict)
+    is_stuck: Callable[[str], bool] = lambda _line: False
+    can_go_on: Callable[[], bool] = lambda: True
 
 
 def processes(settings: EmbeddedSettings, token: str) -> list[Process]:
@@ -46,10 +56,19 @@ def processes(settings: EmbeddedSettings, token: str) -> list[Process]:
     nats_port = urlsplit(settings.nats_url).port
     assert nats_port is not None
     sign_in = (BUS_USER, bus_password(InstallationKey.load(settings.home)))
-    nats_conf = write_config(settings.home / "nats" / "nats.conf", port=nats_port, store=settings.home / "nats", sign_in=sign_in)
+    with written(settings.home):
+        nats_conf = write_config(settings.home / "nats" / "nats.conf", port=nats_port, store=settings.home / "nats", sign_in=sign_in)
     gateway = settings.gateway_address
     return [
-        Process("nats", Stage.BUS, (nats_server_path(), "-c", str(nats_conf)), lambda: health.nats(nats_port)),
+        Process(
+            "nats",
+            Stage.BUS,
+            (nats_server_path(), "-c", str(nats_conf)),
+            lambda: health.nats(nats_port),
+            # After a disk was full nats-server 2.15 stores nothing any more, whatever room there is.
+            is_stuck=lambda line: _DISK_FULL in line,
+            can_go_on=lambda: shutil.disk_usage(settings.home).free >= ROOM_BYTES,
+        ),
         *(_service(name, getattr(settings, f"{name}_address"), settings.tls) for name in SERVICES),
         Process("gateway", Stage.GATEWAY, _python("gateway.main"), lambda: health.http(gateway, "/healthz"), {"INKWRIGHT_TOKEN": token}),
     ]

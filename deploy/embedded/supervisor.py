@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from deploy.embedded.home import CannotStart
 from deploy.embedded.log_file import LogFile
 from deploy.embedded.processes import Process, Stage
+from libs.runtime import cannot_start
+from libs.runtime.cannot_start import CannotStart
 from libs.runtime.child import Child, Exit
 from libs.runtime.logs import get_logger
 
@@ -25,6 +26,7 @@ MAX_RESTART_SECONDS = 30.0
 STABLE_SECONDS = 10.0
 """A process that lived so long is restarted with the first, short delay again."""
 POLL_SECONDS = 0.1
+ROOM_POLL_SECONDS = 1.0
 EXTRA_GRACE_SECONDS = 5.0
 SHOWN_LINES = 20
 
@@ -42,7 +44,7 @@ class Minder:
         self.last_exit: Exit | None = None
         self.task: asyncio.Task[None] | None = None
         self._env = {**env, **process.env}
-        self._log_path = logs / f"{process.name}.log"
+        self.log_path = logs / f"{process.name}.log"
         self._child: Child | None = None
         self._stopping = asyncio.Event()
         self._grace_seconds = 0.0
@@ -66,7 +68,7 @@ class Minder:
 
     async def _mind(self) -> None:
         delay = FIRST_RESTART_SECONDS
-        with closing(LogFile(self._log_path)) as log_file:
+        with closing(LogFile(self.log_path)) as log_file:
             while True:
                 began = time.monotonic()
                 self.last_exit = await self._live_once(log_file)
@@ -75,9 +77,12 @@ class Minder:
                 self.num_deaths += 1
                 if time.monotonic() - began > STABLE_SECONDS:
                     delay = FIRST_RESTART_SECONDS
-                last_lines = "\n".join([line for line in self.last_exit.stderr_tail if _is_telling(line)][-SHOWN_LINES:])
                 log.error(
-                    "process_died", process=self.process.name, how=str(self.last_exit), restart_in_seconds=delay, last_lines=last_lines
+                    "process_died",
+                    process=self.process.name,
+                    how=str(self.last_exit),
+                    restart_in_seconds=delay,
+                    last_lines="\n".join(last_words(self.last_exit)),
                 )
                 if await _set_within(self._stopping, delay):
                     return
@@ -86,11 +91,15 @@ class Minder:
     async def _live_once(self, log_file: LogFile) -> Exit:
         name = self.process.name
 
+        stuck = asyncio.Event()
+
         def on_line(line: str) -> None:
             log_file.write(line)
             problem = _problem(line)
             if problem is not None:
                 log.warning("process_reports", process=name, **problem)
+            if self.process.is_stuck(line):
+                stuck.set()
 
         async def copy_events(child: Child) -> None:
             async for event in child.events():
@@ -102,6 +111,7 @@ class Minder:
         stopping = asyncio.create_task(self._stopping.wait(), name=f"stop-{name}")
         copying = asyncio.create_task(copy_events(child), name=f"output-{name}")
         watching = asyncio.create_task(self._watch_health(), name=f"health-{name}")
+        freeing = asyncio.create_task(self._free(child, stuck), name=f"free-{name}")
         try:
             await asyncio.wait([exited, stopping], return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
@@ -110,8 +120,18 @@ class Minder:
         finally:
             # What it wrote last is still in the pipe.
             await asyncio.wait([copying], timeout=1)
-            for task in (exited, stopping, copying, watching):
+            for task in (exited, stopping, copying, watching, freeing):
                 task.cancel()
+
+    async def _free(self, child: Child, stuck: asyncio.Event) -> None:
+        """End a process that cannot go on by itself, as soon as a fresh one could; it is then started like any that died."""
+        await stuck.wait()
+        while True:
+            if self.process.can_go_on():
+                log.warning("process_freed", process=self.process.name)
+                await child.terminate(EXTRA_GRACE_SECONDS)
+                return
+            await asyncio.sleep(ROOM_POLL_SECONDS)
 
     async def _watch_health(self) -> None:
         began = time.monotonic()
@@ -141,7 +161,7 @@ class Supervisor:
         """Start the bus, then all the rest at once; returns when everything is healthy.
 
         Raises:
-            CannotStart: a process died three times, or was not healthy in 120 s.
+            CannotStart: a process said that it cannot start, died three times, or was not healthy in 120 s.
         """
         bus = [minder for minder in self._minders if minder.process.stage is Stage.BUS]
         rest = [minder for minder in self._minders if minder.process.stage is not Stage.BUS]
@@ -175,11 +195,12 @@ class Supervisor:
     async def _until_healthy(self, minder: Minder) -> None:
         name, end = minder.process.name, time.monotonic() + START_SECONDS
         while not minder.healthy.is_set():
-            if minder.num_deaths >= MAX_EARLY_DEATHS and minder.last_exit is not None:
-                lines = "\n".join(f"  {line}" for line in minder.last_exit.stderr_tail[-SHOWN_LINES:])
-                raise CannotStart(f"{name} cannot start ({minder.last_exit}). Its last lines:\n{lines}")
+            last = minder.last_exit
+            if last is not None and (last.code == cannot_start.EXIT_CODE or minder.num_deaths >= MAX_EARLY_DEATHS):
+                lines = "\n".join(f"  {line}" for line in last_words(last))
+                raise CannotStart(f"{name} cannot start ({last}); all it said is in {minder.log_path}. The last of it:\n{lines}")
             if time.monotonic() > end:
-                raise CannotStart(f"{name} was not ready within {START_SECONDS:.0f} s; see its file in the logs folder.")
+                raise CannotStart(f"{name} was not ready within {START_SECONDS:.0f} s; what it said is in {minder.log_path}.")
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -189,6 +210,17 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
             return await event.wait()
     except TimeoutError:
         return False
+
+
+def last_words(last: Exit) -> list[str]:
+    """What a process said before it ended, as far as it may say why: for people, without tracebacks of its own."""
+    return [_in_short(line) for line in last.stderr_tail if _is_telling(line)][-SHOWN_LINES:]
+
+
+def _in_short(line: str) -> str:
+    problem = _problem(line) or {}
+    said = problem.get("reason") or problem.get("error")
+    return f"{problem['what']}: {said}" if "what" in problem and said else line
 
 
 def _is_telling(line: str) -> bool:

@@ -80,7 +80,7 @@ class StatusApi:
             is_reachable=True,
             is_ready=True,
             version=process.version(),
-            start_time=to_timestamp(process.START_TIME),
+            start_time=to_timestamp(process.start_time()),
         )
 
     async def _service(self, service: str) -> status_pb2.ServiceStatus:

@@ -1,7 +1,6 @@
 """Who sends an HTTP request: by the installation's token, a user's token, or a session's cookie."""
 
 from http import HTTPMethod
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,21 +11,10 @@ from gateway.identity.domain import INSTALLATION
 from gateway.store import Work
 from libs.runtime.caller import Caller
 from libs.runtime.errors import Forbidden, Unauthenticated
-from libs.runtime.secrets import new_token, same, write_once
+from libs.runtime.secrets import same
 
-TOKEN_FILE: Final = "admin.token"
 COOKIE: Final = "inkwright_session"
 _LOOKING: Final = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
-
-
-def load_admin_token(home: Path) -> str:
-    """The installation's own token, made at the first call.
-
-    Raises:
-        OSError: the file cannot be read or made.
-    """
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return write_once(home / TOKEN_FILE, f"{new_token()}\n".encode()).decode().strip()
 
 
 def token_in(header: str | None) -> str:

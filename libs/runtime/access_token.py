@@ -45,7 +45,10 @@ class AccessKey:
         """
         caller, expires = self._checked(token)
         if time.time() > expires + LEEWAY_SECONDS:
-            raise Unauthenticated("The access token has run out; get a new one and call again.")
+            raise Unauthenticated(
+                "The access token has run out; get a new one and call again. "
+                "If it is new, the clocks of the machines differ by more than a minute."
+            )
         return caller
 
     def _sign(self, caller: Caller, expires: int) -> str:

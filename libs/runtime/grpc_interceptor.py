@@ -11,6 +11,7 @@ import grpc
 from libs.runtime import call_context, logs, metrics, traces
 from libs.runtime.access_token import AccessKey
 from libs.runtime.errors import Fault, Internal, Unauthenticated
+from libs.runtime.full_disk import full_disk
 from libs.runtime.grpc_faults import STATUS_DETAILS_KEY, status_from_fault
 from libs.runtime.method_permission import method_name, permission_of
 from libs.runtime.names import check_project
@@ -128,7 +129,7 @@ class _Call:
         """Answer with the fault's status; what is no fault is logged whole and hidden. Raises the library's own abort."""
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        fault = error if isinstance(error, Fault) else Internal(repr(error))
+        fault = error if isinstance(error, Fault) else full_disk(error) or Internal(repr(error))
         if isinstance(fault, Internal):
             log.error("call_failed", method=self._method, message=fault.message, exc_info=error)
         status = status_from_fault(fault)

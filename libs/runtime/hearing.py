@@ -13,7 +13,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError
 
 from libs.runtime import inbox, logs, metrics, traces
-from libs.runtime.bus import BUS_ERRORS, Bus, event_stream
+from libs.runtime.bus import BUS_ERRORS, TYPE_HEADER, Bus, event_stream
 from libs.runtime.db import UnitOfWork, WorkFactory
 from libs.runtime.dead_letters import Cause, bury, is_for, message_id
 from libs.runtime.delivery import consumed, growing_delay, heartbeat, origin_of
@@ -176,7 +176,7 @@ class Consumer:
             num_tries=message.metadata.num_delivered,
         )
         try:
-            heard.fact.ParseFromString(message.data)
+            _read(heard.fact, message)
             await self._hearing.handle(heard, self._deps)
         except AlreadyHeard:
             log.info("fact_already_heard", message_id=heard.message_id)
@@ -204,3 +204,16 @@ class Consumer:
         if isinstance(error, HOPELESS):
             return Cause.REFUSED
         return Cause.EXHAUSTED if tries >= self._hearing.max_deliver else None
+
+
+def _read(fact: Message, message: Msg) -> None:
+    """Fill ``fact`` with what arrived.
+
+    Raises:
+        DecodeError: other bytes, or a message of another type, which might be read as nonsense without an error.
+    """
+    expected = fact.DESCRIPTOR.full_name
+    given = (message.headers or {}).get(TYPE_HEADER, expected)
+    if given != expected:
+        raise DecodeError(f"this program reads {expected} here and was sent {given}: a newer program told it, or an older one")
+    fact.ParseFromString(message.data)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from libs.runtime.allowed_roots import AllowedRoots, OutsideRoots
 from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from libs.runtime.full_disk import full_disk
 from libs.runtime.logs import get_logger
 from libs.runtime.object_store import ObjectInfo, ObjectPage
 
@@ -157,10 +158,7 @@ class LocalFolder:
                 except OSError as error:
                     if error.errno not in _NO_HARD_LINKS:
                         raise
-                    with open(path, "xb") as file:
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
+                    _write_whole(path, data)
             _sync_folder(path.parent)
         return self._head(key)
 
@@ -201,9 +199,23 @@ def _faults(key: str) -> Iterator[None]:
     except PermissionError as error:
         raise InvalidInput(f"{key} is closed to the account Inkwright runs as; change its permissions.", key=key) from error
     except OSError as error:
+        if fault := full_disk(error):
+            raise fault from error
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise InvalidInput("A part of the key is longer than the disk can name.", key=key[:300]) from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet; on a disk that fills up meanwhile none is left."""
+    with open(path, "xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            path.unlink()
+            raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 def get_logger() -> FilteringBoundLogger:
@@ -26,12 +27,12 @@ def bind(**fields: object) -> Iterator[None]:
         yield
 
 
-def configure_logs(service: str, *, level: str = "info", log_format: LogFormat = "json") -> None:
+def configure_logs(service: str, *, level: LogLevel = "info", log_format: LogFormat = "json") -> None:
     """Set up the process's logs once, at its start; the standard library's loggers join in.
 
     Args:
         service: name in every line.
-        level: ``debug``, ``info``, ``warning`` or ``error``.
+        level: from which on lines are written.
         log_format: JSON lines, or a form for people.
     """
     number = logging.getLevelNamesMapping()[level.upper()]

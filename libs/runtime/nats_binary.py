@@ -6,8 +6,10 @@ from pathlib import Path
 
 import bcrypt
 
+from libs.runtime.cannot_start import CannotStart
 
-class NatsServerMissing(Exception):
+
+class NatsServerMissing(CannotStart):
     """No nats-server on this machine."""
 
 

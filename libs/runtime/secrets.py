@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from libs.runtime.cannot_start import CannotStart
+
 KEY_BYTES = 32
 KEY_FILE = "secret.key"
 
@@ -35,13 +37,19 @@ class InstallationKey:
         """Read the key, creating home (0700) and key when there are none.
 
         Raises:
-            OSError: the file cannot be read or made.
-            SecretUnreadable: the file is no key.
+            CannotStart: the file cannot be read or made, or is no key. It is never replaced: what is encrypted under it would be lost.
         """
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = write_once(home / KEY_FILE, secrets.token_bytes(KEY_BYTES))
+        file = home / KEY_FILE
+        try:
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            key = write_once(file, secrets.token_bytes(KEY_BYTES))
+        except OSError as error:
+            raise CannotStart(
+                f"{file} cannot be read or made: {error.strerror}. INKWRIGHT_HOME must be a folder that this account may write; "
+                "if the key is damaged, restore it from a backup."
+            ) from error
         if len(key) != KEY_BYTES:
-            raise SecretUnreadable(f"{home / KEY_FILE} holds {len(key)} bytes, a key has {KEY_BYTES}; restore it from a backup")
+            raise CannotStart(f"{file} holds {len(key)} bytes, a key has {KEY_BYTES}: it is damaged. Restore it from a backup.")
         return cls(key)
 
     def derive(self, purpose: str) -> bytes:

@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
+import structlog
 import uvloop
+from pydantic import ValidationError
 
-from libs.runtime import traces
+from libs.runtime import cannot_start, traces
+from libs.runtime.cannot_start import CannotStart, wrong_settings
 from libs.runtime.logs import get_logger
 
 log = get_logger()
@@ -91,7 +94,7 @@ class Service:
 
 
 def run_service(build: Callable[[], Coroutine[object, object, Service]]) -> NoReturn:
-    """Build a service, run it until SIGTERM or SIGINT, and exit: 0 after a signal, 1 when anything crashed.
+    """Build a service, run it until SIGTERM or SIGINT, and exit: 0 after a signal, 1 when anything crashed, 78 when it cannot start.
 
     Args:
         build: settings, logs, database, bus, clients, api; returns the parts, nothing started.
@@ -114,12 +117,25 @@ async def _live(build: Callable[[], Coroutine[object, object, Service]]) -> int:
         for error in _leaves(group):
             log.critical("service_crashed", error=repr(error), exc_info=error)
         return 1
+    except ValidationError as error:
+        return _refuse(wrong_settings(error))
+    except CannotStart as reason:
+        return _refuse(reason)
     except Exception as error:
         log.critical("service_crashed", error=repr(error), exc_info=error)
         return 1
     finally:
         await asyncio.to_thread(traces.close_traces)
     return 0
+
+
+def _refuse(reason: CannotStart) -> int:
+    if structlog.is_configured():
+        log.critical("service_cannot_start", reason=str(reason))
+    else:
+        # Settings that cannot be read do not say how logs are to look.
+        sys.stderr.write(f"{reason}\n")
+    return cannot_start.EXIT_CODE
 
 
 async def serve(service: Service, stop: asyncio.Event) -> None:

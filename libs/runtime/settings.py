@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from libs.runtime.logs import LogFormat
+from libs.runtime.logs import LogFormat, LogLevel
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.tls import Tls
 
@@ -19,6 +19,25 @@ MIN_TOKEN_LENGTH = 16
 
 BUS_USER: Final = "inkwright"
 """Name under which processes sign in at the installation's own bus."""
+
+
+_ADDRESS: Final = re.compile(r"[^\s,]+:(\d{1,5})")
+_ADDRESSES: Final = ("dataset_address", "labeling_address", "trainer_address", "inference_address", "gateway_address")
+_METRICS_ADDRESSES: Final = (
+    "dataset_metrics_address",
+    "labeling_metrics_address",
+    "trainer_metrics_address",
+    "inference_metrics_address",
+    "gateway_metrics_address",
+    "instance_metrics_address",
+)
+_DATABASE_URLS: Final = (
+    "dataset_database_url",
+    "labeling_database_url",
+    "trainer_database_url",
+    "inference_database_url",
+    "gateway_database_url",
+)
 
 
 def bus_password(key: InstallationKey) -> str:
@@ -79,10 +98,46 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str = ""
     """Base URL of an OTLP collector that speaks HTTP; empty for no traces."""
 
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     grace_seconds: float = Field(default=10.0, gt=0)
     """How long work that has begun may take to finish after a signal."""
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
+
+    @field_validator(*_ADDRESSES, *_METRICS_ADDRESSES)
+    @classmethod
+    def _is_address(cls, address: str) -> str:
+        # Peers may be several; an empty address is no metrics.
+        for part in address.split(",") if address else ():
+            found = _ADDRESS.fullmatch(part.strip())
+            if found is None or int(found[1]) > 65535:
+                raise ValueError(f"{part!r} is no address; write it as host:port, for example 127.0.0.1:8080.")
+        return address
+
+    @field_validator(*_DATABASE_URLS)
+    @classmethod
+    def _is_database(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("sqlite+aiosqlite:///", "postgresql+psycopg://")):
+            raise ValueError("it must begin with postgresql+psycopg:// or sqlite+aiosqlite:///")
+        return url
+
+    @field_validator("nats_url")
+    @classmethod
+    def _is_bus(cls, urls: str) -> str:
+        if not all(url.strip().startswith(("nats://", "tls://")) for url in urls.split(",")):
+            raise ValueError("each address must begin with nats:// or tls://, for example nats://127.0.0.1:4222")
+        return urls
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_collector(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("it must begin with http:// or https://, for example http://127.0.0.1:4318; leave it empty for no traces")
+        return url
 
     @model_validator(mode="after")
     def _metrics_are_guarded(self) -> Self:
@@ -129,7 +184,7 @@ class ServiceSettings(BaseSettings):
         """The certificates; ``None`` for plain connections.
 
         Raises:
-            OSError: one cannot be read.
+            CannotStart: one cannot be used.
         """
         return Tls.read(*self.tls_files) if self.tls_files else None
 

@@ -42,8 +42,7 @@ class Trust:
         """From the installation's key and the settings of TLS.
 
         Raises:
-            OSError: the key or a certificate cannot be read.
-            SecretUnreadable: the key's file is none.
+            CannotStart: the key or a certificate cannot be used.
         """
         return cls(AccessKey(access_key(InstallationKey.load(settings.home))), settings.tls)
 

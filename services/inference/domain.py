@@ -230,7 +230,8 @@ class Deployment:
         """Whether a suggestion deployment that runs was not asked for in that time."""
         if self.purpose is not Purpose.SUGGESTION or not self.wanted_instances:
             return False
-        return at >= (self.used_time or self.create_time) + timedelta(seconds=idle_seconds)
+        # A use that lies in the future was noted before the clock was set back: nobody waits until it comes round again.
+        return abs(at - (self.used_time or self.create_time)) >= timedelta(seconds=idle_seconds)
 
     def observe(self, observed: Observed, *, at: datetime) -> "Deployment":
         """The deployment after a look at its instances; itself when that changes nothing."""

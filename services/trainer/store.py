@@ -194,9 +194,9 @@ class Tasks:
         """Tasks that have their version and have not ended, oldest first."""
         return await self._where(_TASK.state.in_((TaskState.PENDING, TaskState.RUNNING)), _TASK.version != "")
 
-    async def terminating_since(self, moment: datetime) -> list[Task]:
-        """Tasks that were told to stop before a moment and still have not."""
-        return await self._where(_TASK.state == TaskState.TERMINATING, _TASK.terminate_time < moment)
+    async def terminating(self) -> list[Task]:
+        """Tasks that were told to stop and still have not."""
+        return await self._where(_TASK.state == TaskState.TERMINATING)
 
     async def active_uids(self) -> set[str]:
         """Uids of the tasks that have not ended."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import shutil
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,19 +17,27 @@ from services.trainer.events import put_task
 log = get_logger()
 
 TICK_SECONDS = 1.0
-STALE_AFTER = timedelta(seconds=4)
+STALE_SECONDS = 4.0
 """A living worker stops its child well within this; a person waits 5 s at most."""
 SILENT_UPLOAD_AFTER = timedelta(hours=1)
 """Another replica may be writing it: an upload is given up by its age. Far longer than a sender pauses, or clocks differ."""
 
 
 class Sweeper:
-    """Ends terminations that no worker answers, removes work folders of tasks that have ended and uploads that were cut off."""
+    """Ends terminations that no worker answers, removes work folders of tasks that have ended and uploads that were cut off.
+
+    Args:
+        deps: of the service.
+        clock: seconds that only ever grow: the time of day may be set back while somebody waits.
+    """
 
     name = "sweeper"
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, deps: Deps, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._deps = deps
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+        """Tasks that are to end, and when they were first found so."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweep until ``stopping`` is set."""
@@ -42,8 +52,12 @@ class Sweeper:
     async def end_stale(self) -> None:
         """End tasks whose worker should have ended them long ago; should it live after all, its next look stops its child."""
         async with self._deps.work(read_only=True) as w:
-            stale = await w.tasks.terminating_since(w.now - STALE_AFTER)
-        for task in stale:
+            terminating = await w.tasks.terminating()
+        now = self._clock()
+        self._seen = {task.uid: self._seen.get(task.uid, now) for task in terminating}
+        for task in terminating:
+            if now - self._seen[task.uid] < STALE_SECONDS:
+                continue
             async with self._deps.work() as w:
                 current = await w.tasks.get(task.name)
                 if not current.has_ended:

@@ -132,6 +132,9 @@ class NodeRun:
             raise
         except Fault as fault:
             task = await fail_node(self._deps, self._hold, self._taken(), fault.message)
+        except OSError as error:
+            # A full disk, or a work folder that somebody took away: the next task may do better.
+            task = await fail_node(self._deps, self._hold, self._taken(), f"Its files cannot be written: {error}")
         log.info("node_finished", state=task.node(self._hold.node_id).state, seconds=round(time.monotonic() - began, 3))
         if task.has_ended:
             await remove_work_folder(self._deps, task)

@@ -1,6 +1,7 @@
 """The fault table: every fault has one gRPC status, and nothing of it is lost between two processes."""
 
 import asyncio
+import errno
 import importlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -166,6 +167,12 @@ async def test_a_leaf_with_its_own_constructor_arrives_as_itself(server: Server,
         await call(client.say, StringValue())
     assert caught.value.message == "Page 3 is torn; scan it again."
     assert caught.value.metadata == {"page": "3"}
+
+
+async def test_a_full_disk_is_passing_trouble(server: Server, client: Client) -> None:
+    server.error = OSError(errno.ENOSPC, "No space left on device", "/srv/ink/upload")
+    with pytest.raises(errors.NoReadyInstance, match="The disk is full: /srv/ink/upload was not written"):
+        await call(client.say, StringValue())
 
 
 async def test_an_unknown_leaf_arrives_as_its_kind_with_its_reason(server: Server, client: Client) -> None:

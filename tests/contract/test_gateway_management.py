@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.identity.doorkeeper import load_admin_token
+from libs.runtime.admin_token import load_admin_token
 from tests.gateway_world import ADMIN_TOKEN, DATASETS, IMAGE, World, bmp, element, gateway_world
 
 RECEIPTS = f"{DATASETS}/receipts"

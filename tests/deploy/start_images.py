@@ -1,4 +1,5 @@
-"""``python -m tests.deploy.start_images``: every image once, all together on PostgreSQL; pages are suggested and one is read.
+"""``python -m tests.deploy.start_images``: every image once, all together on PostgreSQL and over mutual TLS; pages are suggested, one
+is read, metrics are shown.
 
 As root, after ``make images``. Exit code 1 when one does not come up, does not do its part or does not end.
 """
@@ -10,10 +11,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+from deploy.certs import make_certificates
 from deploy.images.__main__ import FOLDER, TARGETS, image_name
 from deploy.images.buildah import Buildah
 from inkwright.dataset.v1 import dataset_pb2
@@ -32,6 +35,8 @@ VERSION = "0.1.0"
 READY_SECONDS = 120.0
 TOKEN = "a-token-for-this-check"
 NATS_TOKEN = "5e1dbus"
+METRICS_TOKEN = "a-token-for-metrics"
+SERVICES = ("dataset", "labeling", "trainer", "inference", "gateway")
 INSTANCE_HOST = "127.0.0.2"
 """Another address than the one that instances would take by themselves."""
 HEAVY = {"torch", "openvino", "onnxruntime", "opencv_python_headless"}
@@ -65,6 +70,7 @@ def main() -> int:
             env = _environment(postgres)
             with _running(buildah, roots, folder, env):
                 _use(env["INKWRIGHT_GATEWAY_ADDRESS"], images)
+                _check_metrics(env)
     except ImageFailed as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -87,13 +93,14 @@ def _images(roots: Path) -> Path:
 
 def _environment(postgres: Postgres) -> dict[str, str]:
     database = postgres.new_database()
-    services = ("dataset", "labeling", "trainer", "inference", "gateway")
     return {
         "INKWRIGHT_NATS_URL": f"nats://{NATS_TOKEN}@127.0.0.1:{free_port()}",
         "INKWRIGHT_TOKEN": TOKEN,
         "INKWRIGHT_INFERENCE_INSTANCE_HOST": INSTANCE_HOST,
-        **{f"INKWRIGHT_{service.upper()}_ADDRESS": f"127.0.0.1:{free_port()}" for service in services},
-        **{f"INKWRIGHT_{service.upper()}_DATABASE_URL": postgres.url(service, database) for service in services},
+        **{f"INKWRIGHT_{service.upper()}_ADDRESS": f"127.0.0.1:{free_port()}" for service in SERVICES},
+        **{f"INKWRIGHT_{service.upper()}_METRICS_ADDRESS": f"127.0.0.1:{free_port()}" for service in SERVICES},
+        "INKWRIGHT_METRICS_TOKEN": METRICS_TOKEN,
+        **{f"INKWRIGHT_{service.upper()}_DATABASE_URL": postgres.url(service, database) for service in SERVICES},
     }
 
 
@@ -101,19 +108,24 @@ def _environment(postgres: Postgres) -> dict[str, str]:
 def _running(buildah: Buildah, roots: Mapping[str, Path], folder: Path, env: Mapping[str, str]) -> Iterator[None]:
     nats_conf = (CHECKOUT / "deploy" / "nats.conf").read_text().replace("4222", env["INKWRIGHT_NATS_URL"].rpartition(":")[2])
     key = bytes(range(KEY_BYTES))
+    make_certificates(folder / "certificates", at=datetime.now(UTC))
     started: dict[str, Contained] = {}
     try:
         for target in TARGETS:
             home = folder / target
             home.mkdir()
-            contained = Contained(roots[target], buildah.config(image_name(target, VERSION)), home, folder / "roots", env)
             arguments: tuple[str, ...] = ()
+            own: dict[str, str] = {}
             if target == "nats":
                 (home / "nats.conf").write_text(nats_conf)
                 arguments = ("--config", "/var/lib/inkwright/nats.conf", "--auth", NATS_TOKEN)
             else:
                 (home / "secret.key").write_bytes(key)
-                (home / "secret.key").chmod(0o444)
+                own = _trusted(folder / "certificates", target, home)
+                for file in home.iterdir():
+                    file.chmod(0o444)
+            config = buildah.config(image_name(target, VERSION))
+            contained = Contained(roots[target], config, home, folder / "roots", {**env, **own})
             with (folder / f"{target}.log").open("wb") as log:
                 contained.start(log, *arguments)
             started[target] = contained
@@ -125,6 +137,14 @@ def _running(buildah: Buildah, roots: Mapping[str, Path], folder: Path, env: Map
         if code != 0:
             raise ImageFailed(f"{target} ended with {code} after SIGTERM\n{_tail(folder, target)}")
     print("all ended after SIGTERM")
+
+
+def _trusted(certificates: Path, target: str, home: Path) -> dict[str, str]:
+    """Put a process's certificate into its home; what it has to be told then."""
+    files = {"CERTIFICATE": f"{target}.pem", "KEY": f"{target}.key", "AUTHORITY": "authority.pem"}
+    for name in files.values():
+        shutil.copyfile(certificates / name, home / name)
+    return {f"INKWRIGHT_TLS_{what}": f"/var/lib/inkwright/{name}" for what, name in files.items()}
 
 
 def _until_healthy(target: str, contained: Contained, folder: Path) -> None:
@@ -157,6 +177,16 @@ def _use(gateway: str, images: Path) -> None:
     if not lines or not all(endpoint.startswith(INSTANCE_HOST) for endpoint in endpoints):
         raise ImageFailed(f"HTTP {answer.status_code}, instances at {endpoints}: {answer.text[:500]}")
     print(f"{len(lines)} lines read by the instance at {', '.join(endpoints)}")
+
+
+def _check_metrics(env: Mapping[str, str]) -> None:
+    for service in SERVICES:
+        url = f"http://{env[f'INKWRIGHT_{service.upper()}_METRICS_ADDRESS']}/metrics"
+        stranger = httpx.get(url).status_code
+        shown = httpx.get(url, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}, timeout=30)
+        if stranger != 401 or shown.status_code != 200 or "inkwright_" not in shown.text:
+            raise ImageFailed(f"metrics of {service}: HTTP {stranger} to strangers, {shown.status_code} with the token: {shown.text[:300]}")
+    print(f"{len(SERVICES)} processes show metrics to whoever has the token")
 
 
 def _tail(folder: Path, target: str) -> str:

@@ -22,8 +22,9 @@ from deploy.backup.installation_bus import own_bus
 from deploy.backup.postgresql import check_empty, load
 from deploy.backup.restoring import CLOCKS_DIFFER, restore
 from deploy.backup.taking import take
-from deploy.embedded.home import RESTORING, CannotStart, locked_home
+from deploy.embedded.home import RESTORING, locked_home
 from libs.runtime.bus import STREAMS
+from libs.runtime.cannot_start import CannotStart
 from libs.runtime.migrations import upgrade
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.tables import OUTBOX

@@ -13,7 +13,8 @@ from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from nats.js import api
 
 from libs.runtime import call_context, hearing
-from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, STREAMS, Bus, StreamSpec
+from libs.runtime.bus import BUS_ERRORS, MESSAGE_ID_HEADER, STREAMS, TYPE_HEADER, Bus, StreamSpec
+from libs.runtime.dead_letters import Cause, DeadLetters
 from libs.runtime.errors import NoReadyInstance, NotFound
 from libs.runtime.hearing import Consumer, Heard, Hearing, hear
 from libs.runtime.key_value import KeyChange, KeyValue
@@ -138,6 +139,20 @@ async def test_bytes_that_are_no_fact_are_dead_letters(bus: Bus) -> None:
         await tell(bus, "good")
         await assert_eventually(lambda: ear.values == ["good"])
     assert (await bus.jetstream.stream_info("DEAD")).state.messages == 1
+
+
+async def test_a_fact_of_another_version_is_a_dead_letter_that_says_so(bus: Bus) -> None:
+    ear = Ear()
+    subject = fact_subject("dataset", "note", StringValue, "n1")
+    async with running(hear(bus, [on_note(remember)], ear)):
+        # Its bytes could be read as the known fact, with nonsense in it.
+        newer = StringValue(value="misread").SerializeToString()
+        await bus.publish(subject, newer, message_id="newer", headers={TYPE_HEADER: "inkwright.dataset.v2.NoteTaken"})
+        await tell(bus, "good")
+        await assert_eventually(lambda: ear.values == ["good"])
+    [letter] = (await DeadLetters(bus).page(size=5, after=())).items
+    assert (letter.cause, letter.payload, letter.type) == (Cause.UNREADABLE, newer, "inkwright.dataset.v2.NoteTaken")
+    assert "this program reads google.protobuf.StringValue here and was sent inkwright.dataset.v2.NoteTaken" in letter.error
 
 
 async def test_a_long_handler_keeps_its_fact(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,13 +113,13 @@ async def test_ports_that_are_ours_free_or_held_by_another_program(tmp_path: Pat
         # It holds the port and never answers.
         stranger.bind(("127.0.0.1", 0))
         taken = f"127.0.0.1:{stranger.getsockname()[1]}"
-        ours = settings(tmp_path, dataset_address=server.address, trainer_address=taken, inference_address="127.0.0.1:http")
+        ours = settings(tmp_path, dataset_address=server.address, trainer_address=taken, inference_address="name.invalid:50054")
         found = by_what(await port_findings(ours))
     await server.stop(0)
     assert (found["dataset port"].level, "answers" in found["dataset port"].said) == (Level.OK, True)
     assert (found["labeling port"].level, "free" in found["labeling port"].said) == (Level.OK, True)
     assert (found["trainer port"].level, "INKWRIGHT_TRAINER_ADDRESS" in found["trainer port"].remedy) == (Level.FAIL, True)
-    assert (found["inference port"].level, "host:port" in found["inference port"].remedy) == (Level.FAIL, True)
+    assert (found["inference port"].level, "INKWRIGHT_INFERENCE_ADDRESS" in found["inference port"].remedy) == (Level.FAIL, True)
 
 
 async def test_the_bus_there_absent_and_away(tmp_path: Path) -> None:

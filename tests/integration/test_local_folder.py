@@ -1,5 +1,6 @@
 """The local folder as an object store, and the folders it may lie in."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from libs.runtime import local_folder
 from libs.runtime.allowed_roots import AllowedRoots
-from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NoReadyInstance, NotFound
 from libs.runtime.local_folder import LocalFolder
 from libs.runtime.object_store import ObjectInfo, ObjectStore
 
@@ -116,6 +117,37 @@ async def test_a_disk_without_hard_links_overwrites_nothing_either(root: Path, s
     with pytest.raises(AlreadyExists):
         await store.write_new("y.xml", b"second")
     assert await store.read("y.xml") == b"first"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+async def test_a_full_disk_is_said_and_leaves_what_was_there(
+    has_links: bool, root: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = await store.write_new("y.xml", b"first")
+
+    def refuse(*_paths: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    real, num_calls = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal num_calls
+        num_calls += 1
+        # Without links a file is written a second time, under its own name: that is where this disk fills up.
+        if has_links or num_calls == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoReadyInstance, match="disk is full"):
+        await store.write_new("z.xml", b"second")
+    num_calls = 1
+    with pytest.raises(NoReadyInstance, match="disk is full"):
+        await store.replace("y.xml", b"third", if_etag=info.etag)
+    assert await store.read("y.xml") == b"first"
+    assert os.listdir(root) == ["y.xml"]
 
 
 async def test_replacing_needs_the_latest_etag_and_keeps_the_mode(root: Path, store: ObjectStore) -> None:

@@ -176,7 +176,7 @@ async def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
         ({"INKWRIGHT_GATEWAY_ADDRESS": "8080"}, "INKWRIGHT_GATEWAY_ADDRESS"),
         ({"INKWRIGHT_NATS_URL": "nats://elsewhere:4222"}, "INKWRIGHT_NATS_URL"),
         ({"INKWRIGHT_TOKEN": "a b"}, "INKWRIGHT_TOKEN"),
-        ({"INKWRIGHT_GRACE_SECONDS": "soon"}, "grace_seconds"),
+        ({"INKWRIGHT_GRACE_SECONDS": "soon"}, "INKWRIGHT_GRACE_SECONDS"),
     ],
 )
 async def test_a_wrong_setting_is_named(changes: dict[str, str], said: str, tmp_path: Path) -> None:
@@ -191,6 +191,40 @@ async def test_a_process_that_cannot_start_ends_the_start_with_its_last_lines(tm
         assert "trainer cannot start (exit code 1)" in "\n".join(running.log)
         assert running.log[-1].strip() == "the model folder is empty"
         assert mentioning(str(tmp_path / "home")) == {}
+
+
+async def test_a_process_that_says_it_cannot_start_is_not_tried_again(tmp_path: Path) -> None:
+    async with installation(tmp_path / "home", "refusing") as running:
+        assert await running.ended() == 1
+        assert "trainer cannot start (exit code 78)" in "\n".join(running.log)
+        assert running.log[-1].strip() == "service_cannot_start: The key is damaged."
+        assert len([event for event in running.events() if event["event"] == "process_died"]) == 1
+
+
+async def test_a_bus_that_found_the_disk_full_is_started_again_once_there_is_room(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    async with installation(tmp_path / "home", "stuck", str(tmp_path)) as running:
+        await running.ready()
+        await assert_eventually(lambda: any(event["event"] == "process_reports" for event in running.events()))
+        assert starts.read_text() == "x"
+        (tmp_path / "room").touch()
+        await assert_eventually(lambda: len(starts.read_text()) > 1, timeout_seconds=20)
+        assert "process_freed" in [event["event"] for event in running.events()]
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.symlink_to("/dev/full")
+    log_file = LogFile(path)
+    for number in range(3):
+        log_file.write(f"line {number}")
+    path.unlink()
+    path.write_text("before\n")
+    log_file.close()
+    log_file.write("line 3")
+    log_file.write("line 4")
+    log_file.close()
+    assert path.read_text() == "before\n(3 lines were lost: they could not be written)\nline 3\nline 4\n"
 
 
 async def test_a_second_signal_does_not_wait_for_the_stubborn(tmp_path: Path) -> None:

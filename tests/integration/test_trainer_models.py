@@ -63,6 +63,13 @@ async def test_bases_are_registered_and_told_once(scene: Stage) -> None:
             await assert_eventually(lambda: len(heard) > 2, 0.3)
 
 
+async def test_a_damaged_base_is_left_out_and_the_others_serve(scene: Stage) -> None:
+    (scene.settings.models / "damaged.inkbundle").write_bytes((scene.settings.models / "small.inkbundle").read_bytes()[:-100])
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        reply = await call(client.stub.ListModels, trainer_service_pb2.ListModelsRequest(parent="projects/default"))
+        assert [model.name for model in reply.models] == [SMALL]
+
+
 async def test_a_bundle_is_brought_and_read_back(scene: Stage, tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "mine.inkbundle", name="mine", characters="xyz", fails_when_run=True)
     data = bundle.path.read_bytes()

@@ -1,5 +1,6 @@
 """Who gets through to a service: mutual TLS, access tokens, and the line that its log has of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ import grpc
 import pytest
 from pydantic import ValidationError
 
+from deploy import probe
 from deploy.certs import make_certificates
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceServicer, DatasetServiceStub, add_DatasetServiceServicer_to_server
@@ -118,18 +120,33 @@ async def test_mutual_tls_lets_only_holders_of_a_certificate_in(tmp_path: Path, 
     make_certificates(tmp_path / "theirs", at=datetime.now(UTC))
     make_certificates(tmp_path / "old", at=datetime.now(UTC) - timedelta(days=900))
     assert (tmp_path / "ours" / "dataset.key").stat().st_mode & 0o777 == 0o600
+    # A program of somebody else's may show what ours would not start with.
+    ended = Tls(*[(tmp_path / "old" / name).read_bytes() for name in ("labeling.pem", "labeling.key", "authority.pem")])
     server = await serving(datasets, Trust(TRUST.key, certificates(tmp_path / "ours", "dataset")))
     try:
         found = await get(server.address, Credentials(CREDENTIALS.token, certificates(tmp_path / "ours", "labeling")))
         assert found.name == REQUEST.name
         with pytest.raises(Unauthenticated):
             await get(server.address, Credentials(lambda: "no token", certificates(tmp_path / "ours", "labeling")))
-        for outside in (None, certificates(tmp_path / "theirs", "labeling"), certificates(tmp_path / "old", "labeling")):
+        for outside in (None, certificates(tmp_path / "theirs", "labeling"), ended):
             with pytest.raises(NoReadyInstance):
                 await get(server.address, Credentials(CREDENTIALS.token, outside))
     finally:
         await server.stop(0)
     assert len(datasets.callers) == 1
+
+
+async def test_the_probe_of_a_container_speaks_tls_too(tmp_path: Path, datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_certificates(tmp_path, at=datetime.now(UTC))
+    server = await serving(datasets, Trust(TRUST.key, certificates(tmp_path, "dataset")))
+    monkeypatch.setenv("INKWRIGHT_DATASET_ADDRESS", server.address)
+    try:
+        assert await asyncio.to_thread(probe.main, ["dataset"]) == 1
+        for name, file in (("CERTIFICATE", "dataset.pem"), ("KEY", "dataset.key"), ("AUTHORITY", "authority.pem")):
+            monkeypatch.setenv(f"INKWRIGHT_TLS_{name}", str(tmp_path / file))
+        assert await asyncio.to_thread(probe.main, ["dataset"]) == 0
+    finally:
+        await server.stop(0)
 
 
 def test_half_of_tls_is_refused(tmp_path: Path) -> None:

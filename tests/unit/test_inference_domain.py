@@ -157,6 +157,8 @@ def test_only_suggestion_deployments_become_idle() -> None:
     hidden = deployment(State.RUNNING, purpose=Purpose.SUGGESTION).used(at=NOW)
     assert not hidden.is_idle(at=NOW + timedelta(seconds=59), idle_seconds=60)
     assert hidden.is_idle(at=NOW + timedelta(seconds=60), idle_seconds=60)
+    assert not hidden.is_idle(at=NOW - timedelta(seconds=59), idle_seconds=60)
+    assert hidden.is_idle(at=NOW - timedelta(hours=5), idle_seconds=60), "its use lies in the future: the clock was set back"
     assert not hidden.stop(at=NOW, idle=True).is_idle(at=LATER, idle_seconds=1)
 
 

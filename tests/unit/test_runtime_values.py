@@ -13,6 +13,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from pydantic import SecretStr
 
 from libs.runtime import call_context, logs, secrets
+from libs.runtime.cannot_start import CannotStart
 from libs.runtime.delivery import growing_delay
 from libs.runtime.secrets import InstallationKey, SecretUnreadable
 from libs.runtime.settings import ServiceSettings
@@ -110,7 +111,7 @@ def test_a_secret_opens_only_for_its_purpose_and_key(tmp_path: Path) -> None:
 
 def test_a_damaged_key_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "secret.key").write_bytes(b"short")
-    with pytest.raises(SecretUnreadable):
+    with pytest.raises(CannotStart, match="holds 5 bytes"):
         InstallationKey.load(tmp_path)
     assert (tmp_path / "secret.key").read_bytes() == b"short"
 

@@ -15,8 +15,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from libs.runtime.cannot_start import CannotStart
 from libs.runtime.db import Database
+from libs.runtime.errors import NoReadyInstance
 
 __all__ = ["MigrationsBehind", "SchemaNewer", "check", "knows", "metadata_of", "revision", "revisions", "upgrade", "upgrade_to"]
 
@@ -24,13 +27,15 @@ __all__ = ["MigrationsBehind", "SchemaNewer", "check", "knows", "metadata_of", "
 _LOCK_TIMEOUT_SECONDS = 5
 """A change of a table must not queue behind a long transaction: whatever comes after it would wait too. The next start tries again."""
 _STATEMENT_TIMEOUT_SECONDS = 900
+_DAMAGED = ("file is not a database", "disk image is malformed")
+"""What SQLite says."""
 
 
 class MigrationsBehind(Exception):
     """The versions do not lead to the tables the code declares; the text lists the differences."""
 
 
-class SchemaNewer(Exception):
+class SchemaNewer(CannotStart):
     """A database that a newer program has migrated; the text says what to do."""
 
 
@@ -43,8 +48,18 @@ async def upgrade(service: str, url: str) -> None:
 
     Raises:
         SchemaNewer: another program, newer than this one, has been there.
+        CannotStart: an SQLite file that is damaged, or none.
+        NoReadyInstance: the database is away, or refuses.
     """
-    await _with_connection(url, lambda connection: _upgrade(service, connection))
+    try:
+        await _with_connection(url, lambda connection: _upgrade(service, connection))
+    except OperationalError as error:
+        reason = str(error.orig).splitlines()[0]
+        raise NoReadyInstance(f"The database of {service} cannot be used: {reason}") from error
+    except DatabaseError as error:
+        if not any(sign in str(error.orig) for sign in _DAMAGED):
+            raise
+        raise CannotStart(f"The database of {service} is damaged ({error.orig}). Restore a backup; nothing was changed.") from error
 
 
 def _upgrade(service: str, connection: Connection) -> None:

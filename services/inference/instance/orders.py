@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.ocrkit.engines.engine import EngineName
 from libs.runtime.access_token import AccessKey
-from libs.runtime.logs import LogFormat
+from libs.runtime.logs import LogFormat, LogLevel
 from libs.runtime.tls import Tls
 from libs.runtime.trust import Trust
 
@@ -52,7 +52,7 @@ class Orders(BaseModel):
     metrics_address: str = ""
     metrics_token: str = Field(default="", repr=False)
     otlp_endpoint: str = ""
-    log_level: str = "info"
+    log_level: LogLevel = "info"
     log_format: LogFormat = "json"
 
     @property
