@@ -67,7 +67,7 @@ def processes(settings: EmbeddedSettings, token: str) -> list[Process]:
             lambda: health.nats(nats_port),
             # After a disk was full nats-server 2.15 stores nothing any more, whatever room there is.
             is_stuck=lambda line: _DISK_FULL in line,
-            can_go_on=lambda: shutil.disk_usage(settings.home).free >= ROOM_BYTES,
+            can_go_on=lambda: shutil.disk_usage(settings.home / "nats").free >= ROOM_BYTES,
         ),
         *(_service(name, getattr(settings, f"{name}_address"), settings.tls) for name in SERVICES),
         Process("gateway", Stage.GATEWAY, _python("gateway.main"), lambda: health.http(gateway, "/healthz"), {"INKWRIGHT_TOKEN": token}),
