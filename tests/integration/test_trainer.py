@@ -167,9 +167,9 @@ async def test_a_node_whose_process_is_killed_is_tried_again_and_given_up_at_las
     async def kill(client: Client, attempt: int) -> None:
         async def runs() -> psutil.Process:
             assert node(await client.task("killed"), "snapshot").attempt == attempt
-            [found] = [child for child in psutil.Process().children() if "services.trainer.node_main" in child.cmdline()] or [None]
-            assert found is not None
-            return found
+            found = [child for child in psutil.Process().children() if "services.trainer.node_main" in child.cmdline()]
+            assert len(found) == 1
+            return found[0]
 
         (await assert_eventually(runs, 30)).kill()
 
