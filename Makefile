@@ -84,7 +84,7 @@ build/fuzz/.ready: Makefile
 fuzz: models build/fuzz/.ready ## random requests to a running installation, from its OpenAPI document [CASES=n, SEED=n]
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
-full: check check-deploy test demo bench-read bench-train check-images ## everything: long tests, backups under load, images, benchmarks on generated pages
+full: check check-deploy test demo bench-read bench-train check-images ## everything: long tests, backups and the whole flow under load and kills, images, benchmarks on generated pages
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
 	$(BIN)/python -m pytest -q -m long tests/integration
 	$(BIN)/python -m pytest -q --durations=5 tests/full

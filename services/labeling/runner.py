@@ -32,7 +32,7 @@ class PrelabelRunner:
     Args:
         work: units of work.
         peers: dataset and inference.
-        wait_seconds: how long a run waits for an instance of its model.
+        wait_seconds: how long a run waits for an instance of its model, and for an image while the dataset service is away.
         renew_seconds: how often it asks again for the one it uses.
     """
 
@@ -170,7 +170,7 @@ class PrelabelRunner:
         num_tries = 0
         while True:
             try:
-                return await instance.predict(await self._peers.read_image(page))
+                return await instance.predict(await self._image_of(page))
             except QueueFull:
                 await asyncio.sleep(POLL_SECONDS)
             except (InvalidInput, ForwardFailed, NotFound) as fault:
@@ -183,6 +183,17 @@ class PrelabelRunner:
                     return None
                 await asyncio.sleep(POLL_SECONDS * num_tries)
                 await instance.acquire_again()
+
+    async def _image_of(self, page: Page) -> bytes:
+        """Its bytes; that the dataset service is away for a while says nothing against the image."""
+        end = time.monotonic() + self._wait_seconds
+        while True:
+            try:
+                return await self._peers.read_image(page)
+            except NoReadyInstance:
+                if time.monotonic() > end:
+                    raise
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _fail(self, prelabel: Prelabel, message: str) -> None:
         log.warning("prelabel_failed", message=message)

@@ -44,6 +44,10 @@ NODE_TOKEN_SECONDS = 86400
 """Longer than any node fetches images."""
 
 
+class ChildVanished(Exception):
+    """A node's process was killed, by the kernel perhaps because memory ran out; nothing says that the node cannot be done."""
+
+
 class NodeWorker:
     """Runs one node at a time.
 
@@ -90,6 +94,10 @@ class NodeWorker:
                 hold = await begin_node(self._deps, job.order.task, node_id, first_delivery=job.num_tries == 1)
                 if hold is not None:
                     await NodeRun(self._deps, hold).run(stopping)
+            except ChildVanished as vanished:
+                log.warning("node_vanished", how=str(vanished))
+                await job.retry(RETRY_SECONDS)
+                return
             except Exception as error:
                 log.error("node_interrupted", error=repr(error), exc_info=error)
                 await job.retry(RETRY_SECONDS)
@@ -116,6 +124,7 @@ class NodeRun:
 
         Raises:
             NoReadyInstance, Expired, Conflict: the database could not be asked; the child is stopped, the node as it was.
+            ChildVanished: a signal ended it that was not ours; the node is to be tried again.
         """
         began = time.monotonic()
         log.info("node_started", attempt=self._hold.attempt)
@@ -182,6 +191,11 @@ class NodeRun:
     async def _end(self, ended: Exit) -> Task:
         if not ended.ok:
             self._said.lines += [("error", line) for line in self._stderr]
+            if ended.signal_name and not self._failure:
+                # The next try finds its checkpoints; begin_node counts such ends and gives up at last.
+                self._said.lines.append(("warning", f"Its process ended with {ended}; it is tried again in {RETRY_SECONDS:g} s"))
+                await note(self._deps, self._hold, self._taken())
+                raise ChildVanished(str(ended))
             return await fail_node(self._deps, self._hold, self._taken(), self._failure or self._unexplained(ended))
         match self._hold.node_id:
             case NodeId.PREFLIGHT:

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.report import Report, Table, command_line
-from tests.chaos.storm import Kill, Result, storm
+from tests.chaos.history import Outcome
+from tests.chaos.killer import Kill
+from tests.chaos.storm import Result, storm
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -18,7 +20,14 @@ def report_of(result: Result, *, seed: int, database: str) -> Report:
     for kill in result.kills:
         places.setdefault((kill.process, kill.point), []).append(kill)
     rows = [
-        (process, point, len(kills), result.missed.get(f"{process}.{point}", 0), f"{max(kill.recovered_seconds for kill in kills):.1f}")
+        (
+            process,
+            point,
+            len(kills),
+            result.missed.get(f"{process}.{point}", 0),
+            f"{max(kill.restarted_seconds for kill in kills):.1f}",
+            f"{max(kill.recovered_seconds for kill in kills):.1f}",
+        )
         for (process, point), kills in sorted(places.items())
     ]
     return Report(
@@ -26,8 +35,16 @@ def report_of(result: Result, *, seed: int, database: str) -> Report:
         title=f"{len(result.kills)} kills on {database}, {len(result.violations)} violations",
         command=command_line("chaos", KILLS=len(result.kills), SEED=seed),
         tables=[
-            Table("Kills, each with a call in flight", ("process", "place", "landed", "did not count", "slowest recovery, s"), rows),
-            Table("Calls of three people", ("outcome", "calls"), sorted(result.outcomes.items())),
+            Table(
+                "Kills, each with a call in flight",
+                ("process", "place", "landed", "did not count", "slowest restart, s", "slowest recovery, s"),
+                rows,
+            ),
+            Table(
+                "Calls of four people",
+                ("call", *Outcome),
+                [(kind, *(counts.get(outcome, 0) for outcome in Outcome)) for kind, counts in result.by_kind.items()],
+            ),
             Table("Violations", ("what",), [(line,) for line in result.violations] or [("none",)]),
         ],
         figures={**asdict(result), "seed": seed, "database": database},

@@ -1,63 +1,47 @@
 """People at work on an installation whose processes are killed at the worst moments."""
 
-import os
 import random
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from inkwright.common.v1 import geometry_pb2
-from inkwright.dataset.v1 import dataset_pb2
-from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.trainer.v1 import task_pb2
-from libs.client.inkwright import LABELING, Inkwright
-from libs.client.rest import ApiError, RestClient, Unreachable
 from libs.demo.installation import Running, installation
 from libs.runtime.settings import CHECKOUT
-from tests.chaos.history import Call, History, Kind, Outcome, Seen, violations
+from tests.chaos.checker import Seen, violations
+from tests.chaos.history import History, Kind, Outcome
+from tests.chaos.killer import ANYWHERE, RECOVER_SECONDS, Kill, Killer, eventually
 from tests.chaos.look import is_at_rest, look
+from tests.chaos.people import Person
 from tests.chaos.points import POINTS
-from tests.integration.pictures import write_image
-from tests.integration.processes import mentioning
+from tests.integration.pictures import write_image, write_labels
+from tests.integration.trainer_stage import draw_page
 from tests.postgres import postgres_server
 
 NUM_IMAGES = 6
+NUM_PAGES = 4
+"""What is trained on: as little as a task can do with."""
 NUM_WORKERS = 3
 IMAGES_A_DATASET = 2
-CALL_SECONDS = 10.0
-BREATH_SECONDS = 0.1
-KILL_SECONDS = 30.0
-RECOVER_SECONDS = 60.0
 QUIET_SECONDS = 60.0
+MAX_TRIES = 3
+"""Of a node; the trainer gives up one whose process vanished so often."""
 
-ANYWHERE = (("nats", "anywhere"), ("gateway", "anywhere"), ("inference", "anywhere"))
-"""Processes that are killed wherever they are."""
+PLACES = (*POINTS, *((process, ANYWHERE) for process in ("nats", "gateway", "inference", "instance", "node")))
+OF_TRAINING = frozenset({"trainer", "node"})
+"""Processes that are hit while a task needs them."""
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Kill:
-    """One kill that landed.
-
-    Args:
-        process: which.
-        point: where.
-        num_in_flight: calls that had no answer yet.
-        recovered_seconds: until a call that needs the process succeeded again.
-    """
-
-    process: str
-    point: str
-    num_in_flight: int
-    recovered_seconds: float
+SETTINGS = {
+    "INKWRIGHT_TRAINER_MAX_TRAINING_SECONDS": "2",
+    "INKWRIGHT_TRAINER_THREADS": "1",
+    "INKWRIGHT_TRAINER_LEASE_SECONDS": "5",
+}
+"""A task is short, and is taken up soon after its worker is gone."""
 
 
 @dataclass
@@ -68,6 +52,8 @@ class Result:
     missed: dict[str, int] = field(default_factory=dict)
     """Points nobody came by in time, or where nothing was in flight: they do not count."""
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    by_kind: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The same, apart for each kind of call."""
     violations: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -80,10 +66,11 @@ class Storm:
         folder: below its allowed roots.
         chaos: where points are armed.
         seed: of everything that is chosen.
+        history: where calls are noted.
     """
 
-    def __init__(self, running: Running, folder: Path, chaos: Path, seed: int) -> None:
-        self.history = History()
+    def __init__(self, running: Running, folder: Path, chaos: Path, seed: int, *, history: History | None = None) -> None:
+        self.history = history or History()
         self._running = running
         self._folder = folder
         self._chaos = chaos
@@ -91,25 +78,41 @@ class Storm:
         self._random = random.Random(seed)
         self._stopping = threading.Event()
         self._images_of: dict[str, int] = {}
-        self._client = self._new_client()
+        self._me = self._new_person()
+        self._trainee = self._new_person()
+        self._client = self._me.client
         self._pages: list[str] = []
-        self._num_tasks = 0
+        self._readers: list[str] = []
+        self._picture = folder / "pages" / "page000.png"
+        self._task_wanted = threading.Event()
+        self._task = ""
 
     def prepare(self) -> None:
-        """A data set whose pages are open and labelled, so that there is something to train on."""
+        """A data set whose pages are open and labelled, so that there is something to work on."""
         for number in range(NUM_IMAGES):
             write_image(self._folder / "cards" / f"{number}.png", width_px=400, height_px=300, grey=120 + 15 * number)
-        self._images_of[self._client.full_name("datasets", "cards")] = NUM_IMAGES
-        self._create(self._client, "cards", self._folder / "cards")
-        _eventually(partial(self._is_ready, "cards"), RECOVER_SECONDS)
+        self._create(self._me, "cards", NUM_IMAGES)
         self._pages = [image.name.replace("/images/", "/pages/") for image in self._client.list_images("cards")]
         for page in self._pages:
-            self._apply(self._client, page)
-            self._submit(self._client, page)
+            self._me.apply(page)
+            self._me.submit(page)
+
+    def prepare_reading(self) -> None:
+        """A data set to train on, and a deployment that reads the first of its pages."""
+        (self._folder / "pages").mkdir()
+        for number in range(NUM_PAGES):
+            page = draw_page(number)
+            (self._folder / "pages" / page.key).write_bytes(page.data)
+            corners = [(box.text, box.quad.points) for box in page.boxes or ()]
+            boxes = [(text, (points[0].x, points[0].y, points[2].x, points[2].y)) for text, points in corners]
+            write_labels((self._folder / "pages" / page.key).with_suffix(".xml"), boxes)
+        self._create(self._me, "pages", NUM_PAGES)
+        self._deploy("base", "ppocrv6-small")
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.rest.close()
+        self._me.close()
+        self._trainee.close()
 
     def run(self, num_kills: int) -> Result:
         """Work and kill until so many kills have landed, then wait for quiet and look."""
@@ -119,7 +122,7 @@ class Storm:
             bag: list[tuple[str, str]] = []
             while len(result.kills) < num_kills:
                 # Every place once in a seeded order, then all over again.
-                bag = bag or self._random.sample([*POINTS, *ANYWHERE], len(POINTS) + len(ANYWHERE))
+                bag = bag or self._random.sample(PLACES, len(PLACES))
                 process, point = bag.pop()
                 kill = self._kill(process, point)
                 if kill is None:
@@ -129,13 +132,15 @@ class Storm:
                     result.kills.append(kill)
         result.violations = violations(self.history.calls, self.seen())
         result.outcomes = self.history.counts()
+        result.by_kind = self.history.counts_by_kind()
         result.seconds = time.monotonic() - began
         return result
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """People work for as long as the block takes."""
+        """People work for as long as the block takes; a task that was begun is waited for."""
         workers = [threading.Thread(target=self._work, args=(self._seed * 1000 + number,)) for number in range(NUM_WORKERS)]
+        workers.append(threading.Thread(target=self._train))
         for worker in workers:
             worker.start()
         try:
@@ -145,116 +150,113 @@ class Storm:
             for worker in workers:
                 worker.join()
 
+    def want_task(self) -> None:
+        """Have a task begin where none is under way."""
+        self._task_wanted.set()
+
+    def train_on(self, task_id: str) -> task_pb2.Task:
+        """Wait for the end of a task that was begun before; asked for under its request id it is the same."""
+        task = self._me.train(task_id, "pages")
+        assert task is not None, f"{task_id} did not end"
+        return task
+
+    def break_off(self) -> None:
+        """Nobody waits any more for what goes on by itself."""
+        self._trainee.leave()
+
     def moved(self, running: Running) -> "Storm":
         """The same people, with what they did, on another installation that has the same data."""
-        storm = Storm(running, self._folder, self._chaos, self._seed)
-        storm.history, storm._pages, storm._images_of = self.history, self._pages, self._images_of
+        storm = Storm(running, self._folder, self._chaos, self._seed, history=self.history)
+        storm._pages, storm._images_of = self._pages, self._images_of
+        storm._readers = self._readers
         return storm
 
-    def _new_client(self) -> Inkwright:
-        return Inkwright(RestClient(self._running.url, self._running.token, timeout_seconds=CALL_SECONDS))
+    def _new_person(self) -> Person:
+        return Person(self._running.url, self._running.token, self.history)
 
     def _work(self, seed: int) -> None:
-        chance, client = random.Random(seed), self._new_client()
+        chance, person = random.Random(seed), self._new_person()
         number = 0
         while not self._stopping.is_set():
             number += 1
             what, page = chance.random(), chance.choice(self._pages)
-            if what < 0.75:
-                self._apply(client, page)
-            elif what < 0.95:
-                self._submit(client, page)
+            if what < 0.7:
+                person.apply(page)
+            elif what < 0.85:
+                person.submit(page)
+            elif what < 0.95 and self._readers:
+                person.predict(chance.choice(self._readers), self._picture.read_bytes())
             else:
                 dataset = f"d{seed}-{number}"
                 for image in range(IMAGES_A_DATASET):
                     write_image(self._folder / dataset / f"{image}.png")
-                self._images_of[client.full_name("datasets", dataset)] = IMAGES_A_DATASET
-                self._create(client, dataset, self._folder / dataset)
-        client.rest.close()
+                self._images_of[person.client.full_name("datasets", dataset)] = IMAGES_A_DATASET
+                person.create_dataset(dataset, self._folder / dataset)
+        person.close()
 
-    def _apply(self, client: Inkwright, page: str) -> Call:
-        with self.history.call(Kind.APPLY, page) as call:
-            left, top = 4.0 * (call.number % 90), 4.0 * (call.number // 90 % 70)
-            corners = ((left, top), (left + 30, top), (left + 30, top + 12), (left, top + 12))
-            box = page_pb2.Box(box_id=call.operation_id, text=f"text {call.number}")
-            box.quad.points.extend(geometry_pb2.Point(x=x, y=y) for x, y in corners)
-            operation = page_pb2.Operation(operation_id=call.operation_id, create_box=page_pb2.CreateBox(box=box))
-            found = _asked(call, lambda: client.apply_operations(page, [operation]))
-            if found is not None:
-                call.version = found.sequence
-        return call
+    def _train(self) -> None:
+        """A task to its end whenever one is wanted; what the first one makes is deployed beside the base."""
+        person, number = self._trainee, 0
+        while not self._stopping.is_set():
+            if not self._task_wanted.wait(0.2):
+                continue
+            number += 1
+            self._task = f"t{number}"
+            task = person.train(self._task, "pages")
+            self._task = ""
+            self._task_wanted.clear()
+            if task is not None and task.model and number == 1:
+                self._deploy("trained", task.model, person)
 
-    def _submit(self, client: Inkwright, page: str, *, overwrite: bool = False) -> Call:
-        request = labeling_service_pb2.SubmitPageRequest(name=page, overwrite=overwrite)
-        with self.history.call(Kind.SUBMIT, page) as call:
-            found = _asked(call, lambda: client.rest.call(LABELING, "SubmitPage", request, page_pb2.Page))
-            if found is not None:
-                call.version, call.submitted = found.sequence, found.submitted_sequence
-        return call
+    def _create(self, person: Person, dataset: str, num_images: int) -> None:
+        self._images_of[person.client.full_name("datasets", dataset)] = num_images
+        person.create_dataset(dataset, self._folder / dataset)
+        eventually(partial(person.is_ready, dataset), RECOVER_SECONDS)
 
-    def _submit_over(self, page: str) -> bool:
-        return self._submit(self._client, page, overwrite=True).outcome is Outcome.OK
-
-    def _is_ready(self, dataset: str) -> bool:
-        return self._client.get_dataset(dataset).state == dataset_pb2.Dataset.READY
-
-    def _create(self, client: Inkwright, dataset: str, folder: Path) -> None:
-        with self.history.call(Kind.CREATE, client.full_name("datasets", dataset)) as call:
-            _asked(call, lambda: client.create_dataset(dataset, path=str(folder)))
+    def _deploy(self, deployment: str, model: str, person: Person | None = None) -> None:
+        # The service hears of a model as a fact: until then it is refused.
+        eventually(lambda: (person or self._me).deploy(deployment, model) is not None, QUIET_SECONDS)
+        self._readers.append(deployment)
 
     def _kill(self, process: str, point: str) -> Kill | None:
         """``None`` when it did not land, or hit nobody."""
-        if point == "anywhere":
-            in_flight = self.history.num_in_flight
-            os.kill(_pid_of(process, self._running.home), signal.SIGKILL)
-        else:
-            armed = self._chaos / f"{process}.{point}"
-            armed.touch()
-            if process == "trainer":
-                self._begin_task()
-            try:
-                _eventually(lambda: not armed.exists(), KILL_SECONDS)
-            except TimeoutError:
-                armed.unlink(missing_ok=True)
-                return None
-            # A task is in flight from its creation to its end.
-            in_flight = self.history.num_in_flight + (process == "trainer")
-        began = time.monotonic()
-        _eventually(lambda: self._answers(process), RECOVER_SECONDS)
-        kill = Kill(process, point, in_flight, time.monotonic() - began)
-        if process == "trainer":
-            self._end_task()
-        return kill if in_flight else None
+        if process in OF_TRAINING and not self._is_training():
+            return None
+        # A task is in flight from its creation to its end, which says nothing of the other processes.
+        without = () if process in OF_TRAINING else (Kind.TRAIN,)
+        killer = Killer(self._running.home, self._chaos, self._random, lambda: self.history.num_in_flight(without=without))
+        return killer.kill(process, point, answers=partial(self._answers, process))
+
+    def _is_training(self) -> bool:
+        """Have a task begin where none is under way; whether it may lose its process once more."""
+        self.want_task()
+        tries: list[int] = []
+
+        def has_begun() -> bool:
+            tries[:] = [node.attempt for node in self._client.get_task(self._task).nodes]
+            return max(tries) > 0
+
+        try:
+            eventually(has_begun, RECOVER_SECONDS)
+        except TimeoutError:
+            # Whoever trains still waits for a deployment.
+            return False
+        return max(tries) < MAX_TRIES
 
     def _answers(self, process: str) -> bool:
         match process:
             case "labeling" | "nats":
                 # A fact has to travel from the one to the other, so the bus is there as well.
                 self._client.get_page(self._pages[0])
-            case "trainer":
+            case "trainer" | "node":
                 self._client.list_tasks()
             case "inference":
                 self._client.list_deployments()
+            case "instance":
+                return all(self._me.predict(reader, self._picture.read_bytes()).outcome is Outcome.OK for reader in self._readers)
             case _:
                 self._client.list_datasets()
         return True
-
-    def _begin_task(self) -> None:
-        self._num_tasks += 1
-        self._client.create_task(f"t{self._num_tasks}", task_pb2.Task(dataset="cards"))
-
-    def _end_task(self) -> None:
-        """The node whose record was lost is recorded after all, once; then nobody needs the task."""
-        name = f"t{self._num_tasks}"
-
-        def recorded() -> bool:
-            task = self._client.get_task(name)
-            return task.nodes[0].state == task_pb2.Node.SUCCEEDED or task.state == task_pb2.Task.FAILED
-
-        _eventually(recorded, RECOVER_SECONDS)
-        task = self._client.get_task(name)
-        if task.state not in (task_pb2.Task.FAILED, task_pb2.Task.SUCCEEDED):
-            self._client.terminate_task(name)
 
     def seen(self) -> Seen:
         """Once what was under way has come to rest. A person whose submission got no answer submits again."""
@@ -262,48 +264,17 @@ class Storm:
         for page in self._pages:
             mine = [call for call in self.history.calls if call.target == page and call.kind is Kind.SUBMIT]
             if mine and mine[-1].outcome is not Outcome.OK:
-                _eventually(partial(self._submit_over, page), QUIET_SECONDS)
-        names = [dataset.name for dataset in client.list_datasets()]
-        for name in names:
-            _eventually(partial(self._is_ready, name), QUIET_SECONDS)
+                eventually(partial(self._submit_over, page), QUIET_SECONDS)
+        for dataset in client.list_datasets():
+            eventually(partial(self._me.is_ready, dataset.name), QUIET_SECONDS)
         with _patience():
-            _eventually(lambda: is_at_rest(client, self._folder / "cards", self._pages), QUIET_SECONDS)
-        return look(client, self._folder / "cards", self._pages, self._images_of)
+            eventually(lambda: is_at_rest(client, self._folder / "cards", self._pages), QUIET_SECONDS)
+        with _patience():
+            eventually(lambda: self._answers("instance"), QUIET_SECONDS)
+        return look(client, self._folder / "cards", self._pages, self._images_of, self._picture if self._readers else None)
 
-
-def _asked(call: Call, ask: Callable[[], T]) -> T | None:
-    """Ask, and note how it ended; people take a breath before they try again."""
-    try:
-        answer = ask()
-    except ApiError as error:
-        if 400 <= error.status < 500:
-            call.outcome = Outcome.FAILED
-    except Unreachable:
-        pass
-    else:
-        call.outcome = Outcome.OK
-        return answer
-    time.sleep(BREATH_SECONDS)
-    return None
-
-
-def _eventually(check: Callable[[], bool], seconds: float) -> None:
-    """Wait until ``check`` holds; a refusal or no answer counts as not yet.
-
-    Raises:
-        TimeoutError: it never did.
-    """
-    end = time.monotonic() + seconds
-    while True:
-        reason = "it is not so"
-        try:
-            if check():
-                return
-        except (ApiError, Unreachable) as error:
-            reason = str(error)
-        if time.monotonic() > end:
-            raise TimeoutError(reason)
-        time.sleep(0.05)
+    def _submit_over(self, page: str) -> bool:
+        return self._me.submit(page, overwrite=True).outcome is Outcome.OK
 
 
 @contextmanager
@@ -315,31 +286,26 @@ def _patience() -> Iterator[None]:
         print(f"not at rest: {error}", file=sys.stderr)
 
 
-def _pid_of(process: str, home: Path) -> int:
-    mark = {"nats": "nats-server", "gateway": "gateway.main", "inference": "services.inference.main"}[process]
-    end = time.monotonic() + RECOVER_SECONDS
-    while time.monotonic() < end:
-        found = [pid for pid, command in mentioning(f"INKWRIGHT_HOME={home}").items() if mark in command]
-        if found:
-            return max(found)
-        time.sleep(0.1)
-    raise TimeoutError(f"{process} is not running")
+def with_points(chaos: Path) -> dict[str, str]:
+    """Settings of an installation whose processes die at points that are armed in a folder, which is made."""
+    chaos.mkdir()
+    return {"PYTHONPATH": f"{CHECKOUT / 'tests' / 'chaos' / 'site'}:{CHECKOUT}", "INKWRIGHT_CHAOS": str(chaos)}
 
 
 @contextmanager
 def storm(folder: Path, *, seed: int, database: str = "sqlite") -> Iterator[Storm]:
     """A prepared storm on an installation of its own; all state lies in ``folder``."""
     with ExitStack() as stack:
-        env = {"PYTHONPATH": f"{CHECKOUT / 'tests' / 'chaos' / 'site'}:{CHECKOUT}", "INKWRIGHT_CHAOS": str(folder / "chaos")}
+        env = SETTINGS | with_points(folder / "chaos")
         if database == "postgresql":
             postgres = stack.enter_context(postgres_server())
             name = postgres.new_database()
-            for service in ("dataset", "labeling", "trainer", "inference"):
+            for service in ("dataset", "labeling", "trainer", "inference", "gateway"):
                 env[f"INKWRIGHT_{service.upper()}_DATABASE_URL"] = postgres.url(service, name)
-        for part in ("chaos", "roots"):
-            (folder / part).mkdir()
+        (folder / "roots").mkdir()
         running = stack.enter_context(installation(folder / "home", folder / "roots", env=env))
         made = Storm(running, folder / "roots", folder / "chaos", seed)
         stack.callback(made.close)
         made.prepare()
+        made.prepare_reading()
         yield made

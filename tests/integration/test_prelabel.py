@@ -20,6 +20,9 @@ from libs.runtime.grpc_client import call
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.names import InvalidName
 from libs.runtime.testing import assert_eventually
+from services.labeling.domain import Page
+from services.labeling.peers import Peers
+from services.labeling.runner import MAX_TRIES
 from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, dataset_world, with_labeling
@@ -203,6 +206,26 @@ async def test_a_run_goes_on_with_another_instance_when_its_own_is_lost(world: W
         assert (done.state, done.num_done, done.num_failed, done.num_boxes) == (page_pb2.Prelabel.SUCCEEDED, 4, 0, 4)
         # Asked again and again, so that the instance is not stopped as idle.
         assert len(inference.asked) >= 2
+
+
+async def test_a_dataset_service_that_is_away_says_nothing_against_an_image(
+    world: World, inference: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(world.folder / "0.png")
+    await world.indexed()
+    read_image, num_away = Peers.read_image, 3 * MAX_TRIES
+
+    async def away_for_a_while(self: Peers, page: Page) -> bytes:
+        nonlocal num_away
+        if num_away:
+            num_away -= 1
+            raise NoReadyInstance("The dataset service cannot be reached.")
+        return await read_image(self, page)
+
+    monkeypatch.setattr(Peers, "read_image", away_for_a_while)
+    done = await ended(world, await begin(world))
+    assert (done.state, done.num_done, done.num_failed, done.num_boxes) == (page_pb2.Prelabel.SUCCEEDED, 1, 0, 1)
+    assert num_away == 0
 
 
 async def test_a_run_goes_on_after_a_restart(world: World) -> None:

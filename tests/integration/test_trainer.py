@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from inkwright.trainer.v1 import task_pb2, trainer_events_pb2, trainer_service_pb2
 from libs.runtime.errors import AlreadyExists, Fault, InvalidInput, NotFound, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
+from services.trainer import worker
+from services.trainer.graph import MAX_CRASHES
 from services.trainer.main import build_with
 from tests.integration.conftest import Databases
 from tests.integration.running import running
@@ -144,6 +147,39 @@ async def test_a_changed_image_fails_the_task_by_name(scene: Stage) -> None:
             await assert_eventually(lambda: [fact.state for fact in heard][-1:] == [task_pb2.Task.FAILED])
         assert [fact.state for fact in heard] == [task_pb2.Task.PENDING, task_pb2.Task.RUNNING, task_pb2.Task.FAILED]
         assert heard[-1].error_message == task.error_message
+
+
+async def test_a_dataset_service_that_is_away_for_a_while_is_waited_for(scene: Stage) -> None:
+    scene.datasets.pages = [draw_page(0, num_lines=0), draw_page(1, num_lines=0)]
+    scene.datasets.num_away = 3
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        await client.create("patient")
+        task = await ended(client, "patient", task_pb2.Task.FAILED)
+        assert (node(task, "snapshot").state, node(task, "snapshot").attempt) == (task_pb2.Node.SUCCEEDED, 1)
+        assert (node(task, "snapshot").info["num_images"], scene.datasets.num_away) == ("2", 0)
+        assert task.error_message.startswith("preflight failed: No labelled box")
+
+
+async def test_a_node_whose_process_is_killed_is_tried_again_and_given_up_at_last(scene: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.2)
+    scene.datasets.opened.clear()
+
+    async def kill(client: Client, attempt: int) -> None:
+        async def runs() -> psutil.Process:
+            assert node(await client.task("killed"), "snapshot").attempt == attempt
+            found = [child for child in psutil.Process().children() if "services.trainer.node_main" in child.cmdline()]
+            assert len(found) == 1
+            return found[0]
+
+        (await assert_eventually(runs, 30)).kill()
+
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        await client.create("killed")
+        for attempt in range(1, MAX_CRASHES + 1):
+            await kill(client, attempt)
+        task = await ended(client, "killed", task_pb2.Task.FAILED)
+        assert task.error_message.startswith(f"snapshot failed: Its process vanished {MAX_CRASHES} times")
+        assert (await client.text_of_log("killed")).count("killed by SIGKILL; it is tried again") == MAX_CRASHES
 
 
 async def test_preflight_counts_what_cannot_be_used_and_fails_when_nothing_is_left(scene: Stage) -> None:

@@ -19,7 +19,7 @@ from inkwright.dataset.v1 import dataset_events_pb2, dataset_pb2, dataset_servic
 from inkwright.trainer.v1 import task_pb2, trainer_service_pb2, trainer_service_pb2_grpc
 from libs.runtime import call_context
 from libs.runtime.bus import Bus
-from libs.runtime.errors import Conflict, NotFound
+from libs.runtime.errors import Conflict, NoReadyInstance, NotFound
 from libs.runtime.grpc_client import call, connect
 from libs.runtime.grpc_server import GrpcServer
 from libs.runtime.subjects import fact_subject
@@ -86,6 +86,8 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     tells: bool = True
     vanishes: bool = False
     """Whether it is gone when it is to be frozen."""
+    num_away: int = 0
+    """So many calls for what is frozen find nobody there."""
     changed_keys: set[str] = field(default_factory=set)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     """Images are given out once it is set."""
@@ -120,6 +122,7 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request: dataset_service_pb2.ListVersionEntriesRequest, context: object
     ) -> dataset_service_pb2.ListVersionEntriesResponse:
         self._note("ListVersionEntries")
+        self._be_away()
         # Two entries a page: paging is what a large dataset does.
         start = int(request.page_token or 0)
         entries = [self._entry(page) for page in self.pages[start : start + 2]]
@@ -131,11 +134,17 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     ) -> AsyncIterator[dataset_service_pb2.ReadImageResponse]:
         self._note("ReadImage")
         await self.opened.wait()
+        self._be_away()
         page = next(page for page in self.pages if request.name.endswith(f"/{page.image_id}"))
         if page.key in self.changed_keys:
             raise ImageChanged(f"{page.key} changed since it was indexed.", key=page.key)
         for start in range(0, len(page.data), 1024):
             yield dataset_service_pb2.ReadImageResponse(chunk=page.data[start : start + 1024])
+
+    def _be_away(self) -> None:
+        if self.num_away:
+            self.num_away -= 1
+            raise NoReadyInstance("The dataset service is starting.")
 
     def _note(self, method: str) -> None:
         self.asked_for.setdefault(method, set()).add(call_context.request_id.get())

@@ -5,12 +5,13 @@ This child speaks gRPC, so it must never import torch.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
-from libs.runtime.errors import Conflict
+from libs.runtime.errors import Conflict, NoReadyInstance
 from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.names import IMAGE
 from libs.runtime.tls import Tls
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 500
 NUM_STREAMS = 4
+PATIENCE_SECONDS = 120.0
+"""How long the dataset service may be away: a task of hours must not fail because a service was started anew."""
+ASK_AGAIN_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 class ImageChanged(Conflict):
@@ -37,7 +43,8 @@ def run(spec: NodeSpec, report: Report) -> None:
 
     Raises:
         ImageChanged: a stored image has another content than the version says.
-        Fault: whatever the dataset service answers.
+        NoReadyInstance: the dataset service was away for ``PATIENCE_SECONDS``.
+        Fault: whatever it answers.
     """
     asyncio.run(_run(spec, report))
 
@@ -47,7 +54,7 @@ async def _run(spec: NodeSpec, report: Report) -> None:
     credentials = Credentials(lambda: spec.access_token, Tls.read(*(Path(file) for file in spec.tls)) if spec.tls else None)
     async with connect(spec.dataset_address, credentials) as channel:
         stub = dataset_service_pb2_grpc.DatasetServiceStub(channel)
-        entries = [entry async for entry in _entries(stub, spec.version)]
+        entries = await _patiently(lambda: _entries(stub, spec.version))
         labeled = [entry for entry in entries if entry.label_digest]
         report.log(f"{spec.version}: {len(entries)} images, {len(labeled)} of them labelled")
         pages = await _fetch_all(stub, spec, labeled, report)
@@ -56,16 +63,28 @@ async def _run(spec: NodeSpec, report: Report) -> None:
     report.info(num_images=len(entries), num_labeled=len(labeled), size_bytes=num_bytes)
 
 
-async def _entries(stub: "DatasetServiceAsyncStub", version: str) -> AsyncIterator[dataset_pb2.VersionEntry]:
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What ``ask`` gives, asked from the start again for as long as the dataset service is away."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except NoReadyInstance:
+            if time.monotonic() > end:
+                raise
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+async def _entries(stub: "DatasetServiceAsyncStub", version: str) -> list[dataset_pb2.VersionEntry]:
+    entries: list[dataset_pb2.VersionEntry] = []
     token = ""
     while True:
         request = dataset_service_pb2.ListVersionEntriesRequest(parent=version, page_size=PAGE_SIZE, page_token=token)
         reply = await call(stub.ListVersionEntries, request, deadline_seconds=60)
-        for entry in reply.entries:
-            yield entry
+        entries += reply.entries
         token = reply.next_page_token
         if not token:
-            return
+            return entries
 
 
 async def _fetch_all(
@@ -77,7 +96,7 @@ async def _fetch_all(
     async def fetch(entry: dataset_pb2.VersionEntry) -> None:
         async with slots:
             path = spec.images_folder / (IMAGE.parse(entry.image)["image"] + PurePosixPath(entry.key).suffix.lower())
-            digest = await _fetch(stub, entry, path)
+            digest = await _patiently(lambda: _fetch(stub, entry, path))
             pages[entry.key] = _page(entry, path.name, digest)
             report.progress(len(pages) / len(entries), f"Fetching images: {len(pages)} of {len(entries)}")
 
