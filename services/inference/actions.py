@@ -8,6 +8,7 @@ from datetime import datetime
 
 from libs.runtime.errors import InvalidInput, WrongState
 from libs.runtime.names import DEPLOYMENT, MODEL, PROJECT, InvalidName, check_id
+from libs.runtime.secrets import SecretUnreadable
 from services.inference.deps import Deps
 from services.inference.domain import (
     STARTING_MESSAGE,
@@ -137,7 +138,7 @@ async def reveal_token(deps: Deps, name: str) -> str:
 
     Raises:
         NotFound: no such deployment.
-        WrongState: it is one for suggestions, which has no public address.
+        WrongState: it is one for suggestions, which has no public address, or its token was made under another key.
     """
     async with deps.work() as w:
         deployment = await w.deployments.get(_parsed(name))
@@ -145,7 +146,11 @@ async def reveal_token(deps: Deps, name: str) -> str:
             raise WrongState(f"{name} serves suggestions only; it has no token.", name=name)
         # Nothing changes, but that it was shown is written down.
         await w.commit()
-    return deps.key.decrypt(deployment.encrypted_token, purpose=deployment.name)
+    try:
+        return deps.key.decrypt(deployment.encrypted_token, purpose=deployment.name)
+    except SecretUnreadable as error:
+        message = f"The token of {name} was made under another secret.key; restore that file, or make the deployment anew."
+        raise WrongState(message, name=name) from error
 
 
 async def resource_types(deps: Deps) -> list[tuple[ResourceType, int]]:

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from inkwright.inference.v1 import deployment_pb2, inference_service_pb2
+from libs.runtime.db import Database
 from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NoReadyInstance, NotFound, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.names import InvalidName
+from libs.runtime.secrets import InstallationKey
 from libs.runtime.testing import assert_eventually
+from services.inference import actions
+from services.inference.deps import Deps
 from services.inference.domain import ModelRetired
 from services.inference.main import build_from
 from services.inference.quota import QuotaExceeded, ResourceTypeUnknown
+from services.inference.store import InferenceWork
 from tests.integration.conftest import Databases
 from tests.integration.inference_stage import PROJECT, Client, State, client, made_up_bundle, name_of, stage
 from tests.integration.running import running
@@ -115,6 +120,19 @@ async def test_repeated_create_gives_the_first_answer(tmp_path: Path, databases:
 
         await assert_eventually(is_free_again)
         assert await inference.token("cards") != token
+
+
+async def test_a_token_of_another_key_is_said(tmp_path: Path, databases: Databases) -> None:
+    async with stage(tmp_path) as around:
+        async with running(build_from(around.settings)) as address, client(address) as inference:
+            model = await around.trainer.register("paper", made_up_bundle(tmp_path / "paper.inkbundle"), kept=False)
+            name = (await inference.create("cards", model=model)).name
+        database = Database(around.settings.database_url)
+        (tmp_path / "other").mkdir()
+        deps = Deps(database.work(InferenceWork), around.settings, InstallationKey.load(tmp_path / "other"), lambda: None)
+        with pytest.raises(WrongState, match=r"another secret\.key"):
+            await actions.reveal_token(deps, name)
+        await database.close()
 
 
 async def test_list_is_paged_newest_first(tmp_path: Path, databases: Databases) -> None:
