@@ -1,7 +1,8 @@
 """Calls to other services: request id and deadline carried on, faults raised."""
 
+import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TypeVar
 
 import grpc
@@ -15,6 +16,8 @@ from libs.runtime.tls import SERVER_NAME
 from libs.runtime.trust import Credentials
 
 DEFAULT_DEADLINE_SECONDS = 10.0
+REFUSED_PAUSES_SECONDS = (0.0, 0.01, 0.05, 0.2)
+"""Before a call that a stopping server refused is made again, by then to another replica; several may stop at the same moment."""
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -71,7 +74,7 @@ def _is_one(address: str) -> bool:
 async def call(
     method: grpc.aio.UnaryUnaryMultiCallable[Req, Res], request: Req, *, deadline_seconds: float | None = None, wait_for_ready: bool = False
 ) -> Res:
-    """Call a method: ``dataset = await call(stub.GetDataset, request)``.
+    """Call a method: ``dataset = await call(stub.GetDataset, request)``. What a stopping server refused is asked again.
 
     Args:
         method: of a stub on a channel made by ``connect``.
@@ -83,15 +86,17 @@ async def call(
     Raises:
         Fault: what the peer raised; ``NoReadyInstance`` when it cannot be reached, ``Expired`` after the deadline.
     """
-    try:
-        return await method(
-            request,
-            timeout=_timeout(deadline_seconds, DEFAULT_DEADLINE_SECONDS),
-            metadata=_metadata(),
-            wait_for_ready=wait_for_ready,
-        )
-    except grpc.RpcError as error:
-        raise fault_from_rpc_error(error, _peer(method)) from error
+    pauses = iter(REFUSED_PAUSES_SECONDS)
+    while True:
+        try:
+            return await method(
+                request,
+                timeout=_timeout(deadline_seconds, DEFAULT_DEADLINE_SECONDS),
+                metadata=_metadata(),
+                wait_for_ready=wait_for_ready,
+            )
+        except grpc.RpcError as error:
+            await _go_on_if_refused(error, method, pauses)
 
 
 async def stream(
@@ -104,14 +109,19 @@ async def stream(
     Raises:
         Fault: as ``call``.
     """
-    running = method(request, timeout=_timeout(deadline_seconds, None), metadata=_metadata())
-    try:
-        async for reply in running:
-            yield reply
-    except grpc.RpcError as error:
-        raise fault_from_rpc_error(error, _peer(method)) from error
-    finally:
-        running.cancel()
+    pauses = iter(REFUSED_PAUSES_SECONDS)
+    while True:
+        running = method(request, timeout=_timeout(deadline_seconds, None), metadata=_metadata())
+        try:
+            async for reply in running:
+                # Whoever has begun to answer has not refused.
+                pauses = iter(())
+                yield reply
+            return
+        except grpc.RpcError as error:
+            await _go_on_if_refused(error, method, pauses)
+        finally:
+            running.cancel()
 
 
 async def upload(
@@ -126,6 +136,22 @@ async def upload(
         return await method(requests, timeout=_timeout(deadline_seconds, None), metadata=_metadata())
     except grpc.RpcError as error:
         raise fault_from_rpc_error(error, _peer(method)) from error
+
+
+async def _go_on_if_refused(error: grpc.RpcError, method: object, pauses: Iterator[float]) -> None:
+    """Wait a moment after a refusal that may be passing.
+
+    A server that stops takes no new calls, while some are under way to it that were sent before its callers heard of that. It resets
+    them, without a word and before anything was done; calls that it breaks off in the middle end otherwise (UNAVAILABLE).
+
+    Raises:
+        Fault: it was no such refusal, or one too many.
+    """
+    was_refused = isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.CANCELLED and not error.trailing_metadata()
+    pause = next(pauses, None) if was_refused else None
+    if pause is None:
+        raise fault_from_rpc_error(error, _peer(method)) from error
+    await asyncio.sleep(pause)
 
 
 def _timeout(wanted: float | None, default: float | None) -> float | None:

@@ -49,6 +49,7 @@ class GrpcServer:
         # A caller looks again who stands behind a name when a connection ends; calls in it are finished first, however long they take.
         options = [*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0), ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_MS)]
         self._server = grpc.aio.server(interceptors=[CallInterceptor(trust.key)], options=options)
+        self._server.add_registered_method_handlers = _leave_to_names  # type: ignore[method-assign]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.add(add_ProcessServiceServicer_to_server, ProcessApi(), process_service_pb2.DESCRIPTOR)
 
@@ -90,3 +91,12 @@ class GrpcServer:
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, let running ones finish within the grace, cancel the rest."""
         await self._server.stop(grace_seconds)
+
+
+def _leave_to_names(service_name: str, method_handlers: object) -> None:
+    """What generated code registers method by method: the handler that it adds as well finds them all by their names.
+
+    Of each registered method the library awaits the next call by itself. When it stops, those of these waits that end first, without a
+    call, make it forget the others, and with them a call that was accepted a moment ago: its caller heard nothing until the grace was
+    over (grpcio 1.85; once in 200 stops under load). What a single wait for all methods brings is dealt with.
+    """

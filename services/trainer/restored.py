@@ -10,9 +10,8 @@ log = get_logger()
 async def begin_again(deps: Deps) -> None:
     """Where the mark of a restore lies, queue the first node of every task under way, then remove the mark.
 
-    Called before the first job is taken, by one process at a time: of replicas the first begins again, the others wait for it. A job of
-    an earlier try that is still in the queue finds its node waiting, or over, and is
-    dropped; two jobs for one node run it once.
+    Called before the first job is taken, by one process at a time: of replicas the first begins again, the others wait for it. A job
+    of an earlier try that is still in the queue finds its node waiting, or over, and is dropped; two jobs for one node run it once.
     """
     mark = deps.settings.restored_mark
     if not mark.exists():

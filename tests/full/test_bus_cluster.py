@@ -1,8 +1,7 @@
 """Three servers of NATS: a stream has three copies, and any one server may go."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from libs.runtime.bus import BUS_ERRORS, Bus
 from libs.runtime.child import Child
 from libs.runtime.key_value import KeyValue
 from libs.runtime.nats_binary import nats_server_path
-from libs.runtime.testing import assert_eventually, can_connect, free_port
+from libs.runtime.testing import assert_eventually, can_connect
+from tests.full.bus_servers import configurations
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -20,44 +20,18 @@ SUBJECT = "inkwright.evt.v1.dataset.image.images_indexed.x"
 PUBLISH_WITHIN_SECONDS = 15.0
 
 
-@contextmanager
-def configurations(folder: Path) -> Iterator[list[tuple[int, Path]]]:
-    """Ports and files of three servers that know each other."""
-    ports = [(free_port(), free_port()) for _ in range(3)]
-    routes = ", ".join(f'"nats://127.0.0.1:{route}"' for _, route in ports)
-    made = []
-    for number, (port, route) in enumerate(ports):
-        path = folder / f"nats-{number}.conf"
-        path.write_text(
-            f"""listen: "127.0.0.1:{port}"
-server_name: "n{number}"
-jetstream {{
-  store_dir: "{folder}/store-{number}"
-  sync_interval: always
-}}
-cluster {{
-  name: "inkwright"
-  listen: "127.0.0.1:{route}"
-  routes: [{routes}]
-}}
-"""
-        )
-        made.append((port, path))
-    yield made
-
-
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[tuple[str, list[Child]]]:
-    with configurations(tmp_path) as made:
-        servers = [
-            await Child.start([nats_server_path(), "-c", str(path)], name=f"nats-{number}", log_line=lambda _: None)
-            for number, (_, path) in enumerate(made)
-        ]
-        for port, _ in made:
-            await assert_eventually(partial(can_connect, port))
-        yield ",".join(f"nats://127.0.0.1:{port}" for port, _ in made), servers
-        for server in servers:
-            await server.terminate(2)
+    made = configurations(tmp_path)
+    servers = [
+        await Child.start([nats_server_path(), "-c", str(path)], name=f"nats-{number}", log_line=lambda _: None)
+        for number, (_, path) in enumerate(made)
+    ]
+    for port, _ in made:
+        await assert_eventually(partial(can_connect, port))
+    yield ",".join(f"nats://127.0.0.1:{port}" for port, _ in made), servers
+    for server in servers:
+        await server.terminate(2)
 
 
 async def published(bus: Bus, number: int) -> None:
