@@ -51,18 +51,19 @@ class FolderSource:
         self._real_root = os.path.join(os.path.realpath(root), "")
 
     def names(self) -> Iterator[str]:
-        """Every file below the folder; folders that are links are not entered."""
+        """Every file below the folder; folders that are links are not entered, links that leave the folder are passed over."""
         for folder, folders, files in os.walk(self.root):
             folders.sort()
             below = os.path.relpath(folder, self.root).replace(os.sep, "/")
             for name in sorted(files):
-                yield name if below == "." else f"{below}/{name}"
+                if not os.path.islink(os.path.join(folder, name)) or self._is_inside(os.path.join(folder, name)):
+                    yield name if below == "." else f"{below}/{name}"
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file in the folder."""
         if is_safe_name(name):
             path = self.root / name
-            return path.is_file() and os.path.realpath(path).startswith(self._real_root)
+            return path.is_file() and self._is_inside(path)
         return False
 
     def open(self, name: str) -> BinaryIO:
@@ -74,6 +75,9 @@ class FolderSource:
         if not self.exists(name):
             raise FileNotFoundError(2, "no such file in the folder", name)
         return (self.root / name).open("rb")
+
+    def _is_inside(self, path: str | Path) -> bool:
+        return os.path.realpath(path).startswith(self._real_root)
 
 
 def is_safe_name(name: str) -> bool:

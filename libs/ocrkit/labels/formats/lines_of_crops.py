@@ -7,15 +7,18 @@ from typing import Literal
 
 from libs.ocrkit.labels.format import LabelFile
 from libs.ocrkit.labels.formats.crops import CROPS_HOLD, CropWriter, crop_row
-from libs.ocrkit.labels.formats.icdar_text import first_line, quoted, unquoted
+from libs.ocrkit.labels.formats.icdar_text import quoted, unquoted
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.page import Row
 from libs.ocrkit.labels.source import base_of, folder_of, split_suffix
 from libs.ocrkit.labels.target import Target
 from libs.ocrkit.labels.text_file import numbered_lines, open_text
 
-_TAB = re.compile(r"(?P<name>[^\t]+\.(?:jpe?g|png|bmp))\t(?!\s*\[\s*[\{\]])(?P<text>.*)\Z", re.IGNORECASE)
+_TAB = re.compile(r"(?P<name>[^\t]+\.(?:jpe?g|png|bmp))\t(?P<text>.*)\Z", re.IGNORECASE)
 _QUOTED = re.compile(r"(?P<name>.+?\.(?:jpe?g|png|bmp))\s*,\s*(?P<text>\".*\"?)\s*\Z", re.IGNORECASE)
+_BOXES = re.compile(r"\t\s*\[\s*(?:\{\s*\"|\]\s*\Z)")
+"""What follows the name in a file of PPOCRLabel."""
+
 _OTHERS = frozenset({"label.txt", "filestate.txt"})
 
 
@@ -49,7 +52,7 @@ class CropList:
             return False
         if self.list_names is not None:
             return self.list_names.match(base) is not None
-        return not _REC_GT.match(base) and self._pattern.match(first_line(head)) is not None
+        return not _REC_GT.match(base) and any(self._pattern.match(line) and not _BOXES.search(line) for line in head.splitlines())
 
     def read(self, file: LabelFile) -> Iterator[Row]:
         """A row for each line."""

@@ -17,7 +17,7 @@ from libs.ocrkit.labels.source import Source, base_of, clean_name, folder_of, jo
 from libs.ocrkit.labels.target import Target
 from libs.ocrkit.labels.text_file import numbered_lines, open_text
 
-_LINE = re.compile(r"^[^\t\n]+\t\s*\[\s*(\{|\])", re.MULTILINE)
+_LINE = re.compile(r"^[^\t\n]+\t\s*\[\s*(?:\{\s*\"|\]\s*$)", re.MULTILINE)
 _ATTRIBUTES = ("key_cls", "label", "id", "linking")
 
 
