@@ -269,6 +269,7 @@ def test_inkctl_convert_says_what_was_done_and_lost(tmp_path: Path) -> None:
         (["--to-format", "word"], 1, "there are voc, ppocrlabel"),
         (["--to-format", "voc"], 1, "no labels of a known format"),
         (["--to-format", "voc", "--turned", "45"], 2, "--turned is 90 or 270"),
+        (["--to-format", "voc", "--from-format", "pairs"], 1, "neither labels of the format pairs nor images"),
     ],
 )
 def test_inkctl_convert_refuses_what_makes_no_sense(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
@@ -277,3 +278,9 @@ def test_inkctl_convert_refuses_what_makes_no_sense(tmp_path: Path, arguments: l
     assert ran.exit_code == code
     assert said in ran.output.replace("\n", " ")
     assert not (tmp_path / "there").exists()
+
+
+def test_inkctl_convert_does_not_write_into_what_it_reads(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["convert", str(tmp_path), str(tmp_path / "there"), "--to-format", "voc"])
+    assert ran.exit_code == 2
+    assert list(tmp_path.iterdir()) == []

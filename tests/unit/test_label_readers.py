@@ -264,3 +264,42 @@ def test_texts_are_cleaned_and_composed_on_request_only() -> None:
     composed = page_of(format_of("ppocrlabel"), files, ReadOptions(nfc=True))
     assert texts(composed) == [("caf\u00e9 au  lait !", False)]
     assert composed.boxes[0].attributes == {"original_text": "cafe\u0301 au  lait !"}
+
+
+VOC = (
+    "<annotation>{}<object><name>A</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>90</xmax><ymax>30</ymax></bndbox></object></annotation>"
+)
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "said"),
+    [
+        ("x/b.png", "x/b.xml", "<filename>other.jpg</filename>"),
+        ("JPEGImages/b.png", "Annotations/b.xml", ""),
+        ("x/b.png", "x/label-7.xml", "<filename>b.png</filename>"),
+        ("x/b.PNG", "x/b.XML", ""),
+    ],
+)
+def test_voc_is_paired_by_stem_and_else_by_the_name_it_says(image: str, label: str, said: str) -> None:
+    rows = rows_of(format_of("voc"), {image: png(), label: VOC.format(said)})
+    assert [row.name for row in rows if row.page] == [image]
+
+
+def test_voc_of_two_images_of_one_stem_is_read_for_both_with_a_warning() -> None:
+    rows = rows_of(format_of("voc"), {"a.bmp": png(), "a.xml": VOC.format("")})
+    assert [(row.name, row.outcome) for row in rows] == [("a.bmp", "imported"), ("a.png", "imported")]
+    assert codes(rows) == ["LABEL_SHARED", "LABEL_SHARED"]
+
+
+def test_voc_without_its_image() -> None:
+    size = "<filename>gone.png</filename><size><width>100</width><height>50</height></size>"
+    rows = rows_of(format_of("voc"), {"gone.xml": VOC.format(size), "lost.xml": VOC.format("")})
+    assert [(row.name, row.outcome) for row in rows[:2]] == [("gone.png", "imported"), ("lost.xml", "failed")]
+    assert codes(rows) == ["IMAGE_MISSING", "IMAGE_MISSING"]
+
+
+def test_findings_of_one_file_are_bounded() -> None:
+    (row, *_) = rows_of(format_of("icdar2015"), {"gt_a.txt": "1,1,9,1,9,9,1,9,A\n" + "nonsense\n" * 5000})
+    assert row.outcome == "skipped"
+    assert len(row.findings) == 201
+    assert "4800 further" in row.findings[-1].message

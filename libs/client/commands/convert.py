@@ -41,6 +41,8 @@ def convert(
 
     if not from_folder.is_dir():
         fail(f"{from_folder} is no folder", Exit.USAGE)
+    if to_folder.resolve().is_relative_to(from_folder.resolve()):
+        fail(f"{to_folder} lies in {from_folder}, whose labels are read meanwhile; name a folder beside it", Exit.USAGE)
     if turned not in _TURNS:
         fail("--turned is 90 or 270", Exit.USAGE)
     target_format = format_of(to_format)

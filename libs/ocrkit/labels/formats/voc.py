@@ -8,7 +8,7 @@ from libs.ocrkit.labels.page import Finding, Page, Row
 from libs.ocrkit.labels.source import Source, folder_of, split_suffix
 from libs.ocrkit.labels.target import Target
 from libs.ocrkit.labels.voc import read_voc, write_voc
-from libs.ocrkit.labels.voc_elements import child_text
+from libs.ocrkit.labels.voc_elements import child, child_text, number
 from libs.ocrkit.labels.xml_text import MAX_BYTES, parse_xml
 
 
@@ -36,7 +36,9 @@ class Voc:
             if not said:
                 yield file.failed("IMAGE_MISSING", "no image of this name lies beside it; put the image there.")
                 return
-            found = [file.images.named(said, folder_of(file.name))]
+            size = child(root, "size")
+            width, height = number(size, "width"), number(size, "height")
+            found = [file.images.named(said, folder_of(file.name), said_size=(width, height) if width and height else None)]
         for image in found:
             if not image.is_usable:
                 yield file.unusable(image)
