@@ -81,7 +81,13 @@ build/fuzz/.ready: Makefile
 	build/fuzz/bin/pip install -q schemathesis==4.32.5
 	touch $@
 
-fuzz: models build/fuzz/.ready ## random requests to a running installation, from its OpenAPI document [CASES=n, SEED=n]
+# Beside our packages, not among them: it runs our readers in the interpreter of .venv.
+build/atheris/.ready: Makefile | models
+	$(BIN)/pip install -q --upgrade --target build/atheris atheris==3.0.0
+	touch $@
+
+fuzz: models build/fuzz/.ready build/atheris/.ready ## random requests to a running installation, damaged files to the readers of labels [CASES=n, SEED=n, FUZZ_SECONDS=n]
+	PYTHONPATH=build/atheris $(BIN)/python -m tests.fuzz.labels -seed=$(or $(SEED),1) -max_total_time=$(or $(FUZZ_SECONDS),120)
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
 full: check check-deploy test demo bench-read bench-train check-images ## everything: long tests, backups and the whole flow under load and kills, images, benchmarks on generated pages

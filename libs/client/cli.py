@@ -6,6 +6,7 @@ import typer
 
 from libs.client.commands import access, dataset, deploy, events, label, model, task, token, user
 from libs.client.commands.backup import backup, restore
+from libs.client.commands.convert import convert
 from libs.client.commands.predict import predict
 from libs.client.commands.read import read
 from libs.client.commands.status import doctor, status
@@ -29,6 +30,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(events.app, name="events")
 app.command()(predict)
 app.command()(read)
+app.command()(convert)
 app.command()(backup)
 app.command()(restore)
 for command in (access.sign_in, access.sign_out, access.whoami, access.audit):

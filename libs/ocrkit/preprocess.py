@@ -70,6 +70,7 @@ def warp_line(
     margin: float = 0.0,
     height_px: int = LINE_HEIGHT_PX,
     max_width_px: int = MAX_LINE_WIDTH_PX,
+    turn: bool = True,
 ) -> NDArray[np.uint8]:
     """Cut a line out of a page and bring it to the height of the network.
 
@@ -82,11 +83,12 @@ def warp_line(
         margin: how much around the quad is cut out with it, on each side, in heights of the line.
         height_px: of the result.
         max_width_px: longer lines are squeezed to this width, never cut.
+        turn: whether text that runs downwards is turned; if not, the first corner stays top left.
 
     Returns:
         uint8 (height_px, W, 3) with 1 <= W <= max_width_px, in the proportions of the quad.
     """
-    if is_vertical(quad):
+    if turn and is_vertical(quad):
         quad = np.roll(quad, -1, axis=0)
     width, height = line_size(quad)
     if margin:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from lxml import etree
 
-from libs.ocrkit.geometry import Quad, is_upright_box, quad_bounds, quad_iou
+from libs.ocrkit.geometry import SAME_PX, is_upright_box, quad_bounds, quad_iou
 from libs.ocrkit.labels.page import LabelUnreadable, TextBox
+from libs.ocrkit.labels.shapes import Shape, fit_shape
+from libs.ocrkit.labels.texts import TEXT_ATTRIBUTES, UNREADABLE
 from libs.ocrkit.labels.voc_elements import (
     SHAPE_TAGS,
-    TEXT_ATTRIBUTES,
     TEXT_TAGS,
     child,
     local_name,
@@ -30,7 +31,15 @@ _OWN_TAGS = SHAPE_TAGS | {"name", "difficult", "attributes", *TEXT_TAGS}
 _SAME_OBJECT_IOU = 0.5
 
 
-def write_voc(boxes: Sequence[TextBox], *, filename: str, width_px: int, height_px: int, previous: bytes | None = None) -> bytes:
+def write_voc(
+    boxes: Sequence[TextBox],
+    *,
+    filename: str,
+    width_px: int,
+    height_px: int,
+    previous: bytes | None = None,
+    confirmed: bool | None = None,
+) -> bytes:
     """Write the label file of an image.
 
     Args:
@@ -39,17 +48,23 @@ def write_voc(boxes: Sequence[TextBox], *, filename: str, width_px: int, height_
         width_px: width of the upright image.
         height_px: height of the upright image.
         previous: the file that is replaced. Its elements that mean nothing to us are kept: those of the page, and those of each
-            object that is found again by ``box_id`` or else by its place. A file that cannot be read keeps nothing.
+            object that is found again by ``box_id`` or else by its place. A box without an outline that stands where it stood
+            keeps the polygon it had. A file that cannot be read keeps nothing.
+        confirmed: whether somebody has verified the page; None leaves what the replaced file says.
 
     Raises:
         InvalidInput: a text or attribute holds control characters, which XML cannot carry; the message names the box.
     """
     root, replaced = _previous(previous)
     _set_page(root, filename, width_px, height_px)
+    if confirmed is not None:
+        root.attrib.pop("verified", "")
+        if confirmed:
+            root.set("verified", "yes")
     partners = _partners(boxes, replaced)
     for index, (box, partner) in enumerate(zip(boxes, partners, strict=True)):
         try:
-            root.append(_object(box, partner))
+            root.append(_object(box, partner, width_px, height_px))
         except ValueError as error:
             message = f"Box {index + 1}: its text holds control characters, which a label file cannot carry; remove them."
             raise InvalidInput(message, box=index + 1) from error
@@ -100,7 +115,7 @@ def _partners(boxes: Sequence[TextBox], replaced: list[etree._Element]) -> list[
     for index, box in enumerate(boxes):
         partners[index] = by_id.pop(box.attributes.get("box_id", ""), None)
     taken = {id(entry) for entry in partners if entry is not None}
-    free = [(entry, quad) for entry in replaced if id(entry) not in taken and (quad := read_shape(entry)[0]) is not None]
+    free = [(entry, shape.quad) for entry in replaced if id(entry) not in taken and (shape := read_shape(entry)[0]) is not None]
     places = np.array([quad_bounds(quad) for _, quad in free]).reshape(-1, 4)
     candidates: list[tuple[float, int, int]] = []
     for index, box in enumerate(boxes):
@@ -117,7 +132,7 @@ def _partners(boxes: Sequence[TextBox], replaced: list[etree._Element]) -> list[
     return partners
 
 
-def _object(box: TextBox, partner: etree._Element | None) -> etree._Element:
+def _object(box: TextBox, partner: etree._Element | None, width_px: int, height_px: int) -> etree._Element:
     entry = etree.Element("object")
     kept: list[etree._Element] = []
     if partner is not None:
@@ -126,10 +141,10 @@ def _object(box: TextBox, partner: etree._Element | None) -> etree._Element:
         # roLabelImg's <type> names the shape, which is written anew.
         kept = [part for part in kept if not (local_name(part) == "type" and (part.text or "").strip() in SHAPE_TAGS)]
     text = box.text.strip()
-    _leaf(entry, "name", text or "###")
+    _leaf(entry, "name", text or UNREADABLE)
     entry.extend(part for part in kept if local_name(part) in ("pose", "truncated"))
     _leaf(entry, "difficult", "1" if box.unreadable else "0")
-    _shape(entry, box.quad)
+    _shape(entry, _shape_to_write(box, partner, width_px, height_px))
     attributes = dict(box.attributes)
     if partner is not None:
         attributes |= {name: value for name, value in read_attributes(partner).items() if name not in _OWN_ATTRIBUTES | attributes.keys()}
@@ -139,10 +154,18 @@ def _object(box: TextBox, partner: etree._Element | None) -> etree._Element:
     return entry
 
 
-def _shape(entry: etree._Element, quad: Quad) -> None:
-    quad = np.round(quad, 2)
-    upright = is_upright_box(quad)
-    xmin, ymin, xmax, ymax = quad_bounds(quad)
+def _shape_to_write(box: TextBox, partner: etree._Element | None, width_px: int, height_px: int) -> Shape:
+    if box.outline is None and partner is not None and (before := read_shape(partner)[0]) is not None:
+        fitted, _ = fit_shape(before, width_px, height_px)
+        if fitted is not None and np.abs(fitted.quad - box.quad).max() <= SAME_PX:
+            return Shape(box.quad, fitted.outline)
+    return Shape(box.quad, box.outline)
+
+
+def _shape(entry: etree._Element, shape: Shape) -> None:
+    outline = np.round(shape.quad if shape.outline is None else shape.outline, 2)
+    upright = shape.outline is None and is_upright_box(outline)
+    xmin, ymin, xmax, ymax = quad_bounds(outline)
     if not upright:
         # The polygon is exact; many programs read only whole numbers here.
         xmin, ymin, xmax, ymax = math.floor(xmin), math.floor(ymin), math.ceil(xmax), math.ceil(ymax)
@@ -151,7 +174,7 @@ def _shape(entry: etree._Element, quad: Quad) -> None:
         _leaf(bounds, tag, _pixels(value))
     if not upright:
         polygon = etree.SubElement(entry, "polygon")
-        for number, (x, y) in enumerate(quad.tolist(), start=1):
+        for number, (x, y) in enumerate(outline.tolist(), start=1):
             _leaf(polygon, f"x{number}", _pixels(x))
             _leaf(polygon, f"y{number}", _pixels(y))
 

@@ -11,6 +11,11 @@ MAX_DEPTH = 32
 
 _DECLARATION = re.compile(r"\A\s*<\?\s*xml\b[^>]{0,200}>", re.IGNORECASE)
 _DECLARED_ENCODING = re.compile(r"encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+# Python has codecs that are no encodings of text (punycode, unicode_escape …), some slow on purpose-made input.
+_ENCODING = re.compile(
+    r"utf-?8|utf-?16(-?[lb]e)?|us-ascii|ascii|latin-?1|iso-?8859-\d{1,2}|windows-125\d|cp125\d|cp936|gb18030|big5(-?hkscs)?"
+    r"|shift[-_]jis|euc-(jp|kr)|koi8-r"
+)
 _BOMS: tuple[tuple[bytes, str], ...] = (
     (b"\xef\xbb\xbf", "utf-8"),
     (b"\xff\xfe", "utf-16-le"),
@@ -62,10 +67,11 @@ def decode_text(data: bytes) -> tuple[str, list[Finding]]:
     wanted = declared.group(1).lower() if declared else "utf-8"
     # GB18030 holds GBK and GB2312 and forgives what their strict codecs do not.
     wanted = {"gb2312": "gb18030", "gbk": "gb18030", "utf8": "utf-8"}.get(wanted, wanted)
-    for encoding in dict.fromkeys((wanted, "utf-8", "gb18030")):
+    known = (wanted,) if _ENCODING.fullmatch(wanted) else ()
+    for encoding in dict.fromkeys((*known, "utf-8", "gb18030")):
         try:
             text = data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):
             continue
         if encoding == wanted:
             return text, []
