@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from libs.ocrkit.geometry import quad_bounds
 from libs.ocrkit.labels.format import LabelFile
-from libs.ocrkit.labels.formats.numbers import flat_points_of, outline_of, plain
+from libs.ocrkit.labels.formats.written_places import flat_points_of, outline_of, plain
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.json_pieces import JsonPiece, json_pieces
 from libs.ocrkit.labels.json_values import as_list, as_number, as_object, as_points, as_text

@@ -8,7 +8,7 @@ import orjson
 
 from libs.ocrkit.labels.format import LabelFile
 from libs.ocrkit.labels.formats.crops import CROPS_HOLD, CropWriter, crop_row
-from libs.ocrkit.labels.formats.numbers import points_of
+from libs.ocrkit.labels.formats.written_places import points_of
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.image_finder import FoundImage
 from libs.ocrkit.labels.json_pieces import JsonPiece, json_pieces

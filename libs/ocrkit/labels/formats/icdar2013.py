@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from libs.ocrkit.geometry import quad_bounds
 from libs.ocrkit.labels.format import LabelFile
 from libs.ocrkit.labels.formats.icdar_text import GroundTruthWriter, first_line, is_ground_truth, quoted, read_page, unquoted
-from libs.ocrkit.labels.formats.numbers import plain
+from libs.ocrkit.labels.formats.written_places import plain
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.json_values import as_number
 from libs.ocrkit.labels.page import Row, TextBox

@@ -6,7 +6,7 @@ import numpy as np
 
 from libs.ocrkit.labels.format import LabelFile
 from libs.ocrkit.labels.formats.icdar_text import GroundTruthWriter, first_line, is_ground_truth, read_page
-from libs.ocrkit.labels.formats.numbers import flat_points_of
+from libs.ocrkit.labels.formats.written_places import flat_points_of
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.json_values import as_number
 from libs.ocrkit.labels.page import Row, TextBox

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from libs.ocrkit.geometry import quad_from_box
 from libs.ocrkit.labels.format import LabelFile
 from libs.ocrkit.labels.formats.addresses import names_of_address
-from libs.ocrkit.labels.formats.numbers import points_of
+from libs.ocrkit.labels.formats.written_places import points_of
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.json_pieces import parse_json
 from libs.ocrkit.labels.json_values import as_list, as_number, as_object, as_points, as_text

@@ -12,7 +12,7 @@ from libs.ocrkit.geometry import is_upright_box, quad_bounds
 from libs.ocrkit.labels.format import LabelFile
 from libs.ocrkit.labels.formats.addresses import names_of_address
 from libs.ocrkit.labels.formats.label_studio_regions import UNREADABLE_CHOICE, add_regions
-from libs.ocrkit.labels.formats.numbers import outline_of, plain
+from libs.ocrkit.labels.formats.written_places import outline_of, plain
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.json_pieces import json_pieces
 from libs.ocrkit.labels.json_values import as_list, as_number, as_object, is_true

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import orjson
 
 from libs.ocrkit.labels.format import LabelFile
-from libs.ocrkit.labels.formats.numbers import points_of
+from libs.ocrkit.labels.formats.written_places import points_of
 from libs.ocrkit.labels.holding import Holds
 from libs.ocrkit.labels.json_pieces import parse_json
 from libs.ocrkit.labels.json_values import as_object, as_points, as_text, is_true

@@ -1,4 +1,4 @@
-"""Numbers as label files write them."""
+"""Places as label files write them."""
 
 import numpy as np
 from numpy.typing import NDArray
