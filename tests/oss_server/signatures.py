@@ -23,8 +23,8 @@ _AUTHORIZATION: Final = re.compile(
 # Of the query, version 1 signs these alone.
 _SUBRESOURCES: Final = frozenset(
     {
-        "acl", "append", "continuation-token", "cors", "delete", "encryption", "lifecycle", "location", "logging", "objectMeta", "partNumber",
-        "position", "referer", "response-cache-control", "response-content-disposition", "response-content-encoding",
+        "acl", "append", "continuation-token", "cors", "delete", "encryption", "lifecycle", "location", "logging", "objectMeta",
+        "partNumber", "position", "referer", "response-cache-control", "response-content-disposition", "response-content-encoding",
         "response-content-language", "response-content-type", "response-expires", "restore", "security-token", "stat", "symlink", "tagging",
         "uploadId", "uploads", "versionId", "versioning", "versions", "website", "x-oss-process",
     }
