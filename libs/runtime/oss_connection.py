@@ -7,7 +7,7 @@ import threading
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import oss2
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -15,9 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from libs.runtime.logs import get_logger
 
 log = get_logger()
-
-DEFAULT: Final = "default"
-"""The connection of data sets that name none."""
 
 
 class ConnectionsUnusable(Exception):

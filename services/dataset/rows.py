@@ -33,6 +33,7 @@ class DatasetRow(Table, table=True):
     description: str
     storage_type: str = Field(max_length=20)
     path: str
+    connection: str = Field(max_length=100, sa_column_kwargs={"server_default": ""})
     state: str = Field(max_length=20)
     error_message: str
     num_images: int
