@@ -16,7 +16,7 @@ def upgrade() -> None:
     """Apply."""
     with op.batch_alter_table("dataset", schema=None) as batch_op:
         # A replica of the version before goes on adding rows without it.
-        batch_op.add_column(sa.Column("connection", sa.String(length=100), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("connection", sa.String(length=100), nullable=True))
 
 
 def downgrade() -> None:
