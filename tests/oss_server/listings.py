@@ -39,13 +39,15 @@ def list_objects(request: Request, objects: Objects) -> Answer:
     else:
         inner += f"<Marker>{encoded(start)}</Marker>"
         inner += f"<NextMarker>{encoded(last)}</NextMarker>" if is_truncated else ""
+    # The second version tells owners only when it is asked.
+    owner = "" if is_v2 and query.get("fetch-owner") != "true" else "<Owner><ID>1</ID><DisplayName>1</DisplayName></Owner>"
     for key in keys:
         found = objects.get(key)
         if found is not None:
             inner += (
                 f"<Contents><Key>{encoded(key)}</Key><LastModified>{iso(found.modified_time)}</LastModified>"
                 f'<ETag>"{found.etag}"</ETag><Type>{found.kind}</Type><Size>{len(found.data)}</Size>'
-                "<StorageClass>Standard</StorageClass></Contents>"
+                f"<StorageClass>Standard</StorageClass>{owner}</Contents>"
             )
     inner += "".join(f"<CommonPrefixes><Prefix>{encoded(one)}</Prefix></CommonPrefixes>" for one in prefixes)
     return Answer(200, {"Content-Type": "application/xml"}, xml("ListBucketResult", inner))

@@ -25,8 +25,8 @@ from tests.oss_server.trouble import Kind, Trouble
 REGION: Final = "cn-test"
 KEY_ID: Final = "LTAItest"
 SECRET: Final = "a-secret-that-no-log-shows"
-DOMAIN: Final = "oss.example"
-"""``bucket.oss.example`` is this server's too, for clients that reach it as their proxy."""
+DOMAIN: Final = f"oss-{REGION}.aliyuncs.com"
+"""Below it buckets have names: for clients that reach this server as their proxy, or call it by an address and that name."""
 
 
 class OssServer:
