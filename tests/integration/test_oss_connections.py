@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.oss_connection import ConnectionsUnusable, read_connections
-from tests.integration.world import write_connections
+from tests.oss_server.connections import write_connections
 
 WHOLE = {"endpoint": "https://oss-cn-test.example", "region": "cn-test", "access_key_id": "LTAI", "access_key_secret": "the-secret"}
 

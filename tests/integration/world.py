@@ -1,7 +1,6 @@
 """The dataset and labeling services, as real as they come, around one folder of images."""
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from services.labeling.main import build_with as build_labeling
 from services.labeling.settings import LabelingSettings
 from tests.integration.running import running
 from tests.oss_server import FolderObjects, OssServer, oss_server
+from tests.oss_server.connections import write_connections
 from tests.trust import CREDENTIALS, keyed
 
 if TYPE_CHECKING:
@@ -153,17 +153,6 @@ class World:
 def page_name(image: dataset_pb2.Image) -> str:
     """The page of an image."""
     return image.name.replace("/images/", "/pages/")
-
-
-def write_connections(path: Path, **connections: Mapping[str, object]) -> Path:
-    """A file of connections to OSS as an operator writes it."""
-    tables = [
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
-        for name, settings in connections.items()
-    ]
-    path.touch(mode=0o600)
-    path.write_text("\n".join(tables))
-    return path
 
 
 @asynccontextmanager
