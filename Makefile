@@ -44,8 +44,14 @@ models: setup ## fetch and verify the base models (Apache-2.0) into models/
 run: models ## start everything on this machine and stay; Ctrl-C stops it
 	$(BIN)/python -m deploy.embedded
 
-demo: models ## the whole flow on generated photographs, from a folder to an answer over HTTP
+demo: models ## the whole flow on generated photographs, from a folder (OSS=1: from the OSS of the tests) to an answer over HTTP
+ifdef OSS
+	rm -rf build/demo-oss
+	mkdir -p build/demo-oss/photographs
+	$(BIN)/python -m tests.oss_server build/demo-oss -- $(BIN)/python -m libs.demo --images build/demo-oss/photographs/cards --path oss://photographs/cards/
+else
 	$(BIN)/python -m libs.demo
+endif
 
 check: setup ## lint, types, walls between packages, protos, migrations
 	$(BIN)/ruff format --check $(SOURCES)

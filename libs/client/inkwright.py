@@ -29,6 +29,11 @@ POLL_SECONDS = 0.5
 WatchedT = TypeVar("WatchedT", bound=Message)
 
 
+def storage_type_of(path: str) -> dataset_pb2.Dataset.StorageType.ValueType:
+    """What kind of store a path leads to."""
+    return dataset_pb2.Dataset.OSS if path.startswith("oss://") else dataset_pb2.Dataset.LOCAL
+
+
 class Inkwright:
     """An installation, seen from outside.
 
@@ -55,12 +60,12 @@ class Inkwright:
 
     # Datasets
 
-    def create_dataset(self, dataset_id: str, *, path: str, description: str = "") -> dataset_pb2.Dataset:
-        """Register a folder; indexing starts."""
+    def create_dataset(self, dataset_id: str, *, path: str, description: str = "", connection: str = "") -> dataset_pb2.Dataset:
+        """Register a folder, or ``oss://bucket/prefix/``; indexing starts."""
         request = dataset_service_pb2.CreateDatasetRequest(
             parent=self.project,
             dataset_id=dataset_id,
-            dataset=dataset_pb2.Dataset(path=path, description=description, storage_type=dataset_pb2.Dataset.LOCAL),
+            dataset=dataset_pb2.Dataset(path=path, description=description, storage_type=storage_type_of(path), connection=connection),
         )
         return self.rest.call(DATASETS, "CreateDataset", request, dataset_pb2.Dataset)
 
@@ -68,6 +73,18 @@ class Inkwright:
         """One dataset."""
         request = dataset_service_pb2.GetDatasetRequest(name=self.full_name("datasets", dataset))
         return self.rest.call(DATASETS, "GetDataset", request, dataset_pb2.Dataset)
+
+    def check_connection(self, path: str, *, connection: str = "") -> dataset_pb2.ConnectionReport:
+        """Whether images can be read there."""
+        request = dataset_service_pb2.TestConnectionRequest(
+            parent=self.project, storage_type=storage_type_of(path), path=path, connection=connection
+        )
+        return self.rest.call(DATASETS, "TestConnection", request, dataset_pb2.ConnectionReport)
+
+    def check_dataset_connection(self, dataset: str) -> dataset_pb2.ConnectionReport:
+        """Whether a dataset's images can be read now."""
+        request = dataset_service_pb2.TestDatasetConnectionRequest(name=self.full_name("datasets", dataset))
+        return self.rest.call(DATASETS, "TestDatasetConnection", request, dataset_pb2.ConnectionReport)
 
     def list_datasets(self) -> list[dataset_pb2.Dataset]:
         """All datasets of the project."""

@@ -36,8 +36,12 @@ HELD_OUT_SEED = 2
 console = Console(highlight=False)
 
 
-def run() -> None:
+def run(images_folder: Path | None = None, path: str | None = None) -> None:
     """Walk through everything in a temporary folder, which is gone at the end.
+
+    Args:
+        images_folder: where the photographs are put, and stay, in place of there.
+        path: what the dataset calls that folder, where the installation reaches it as something else.
 
     Raises:
         ApiError, RuntimeError: a step was refused or failed.
@@ -46,7 +50,8 @@ def run() -> None:
     with tempfile.TemporaryDirectory(prefix="inkwright-demo-") as name:
         folder = Path(name)
         chapter("Images", "photographs of cards and forms; the last ones have no labels, the held-out ones other fonts, names and numbers")
-        images = generate(folder / "images", num_images=NUM_IMAGES, seed=TRAIN_SEED, part="train", num_unlabeled=NUM_UNLABELED)
+        images_folder = images_folder or folder / "images"
+        images = generate(images_folder, num_images=NUM_IMAGES, seed=TRAIN_SEED, part="train", num_unlabeled=NUM_UNLABELED)
         held_out = generate(folder / "held-out", num_images=NUM_HELD_OUT, seed=HELD_OUT_SEED, part="heldout")
         say(f"{len(images)} images with {count_lines(images)} lines to train on, {len(held_out)} with {count_lines(held_out)} held out")
         chapter("Start", "bus, four services and gateway, on free ports")
@@ -55,7 +60,7 @@ def run() -> None:
         ) as running:
             say(f"address {running.url}")
             client = running.client
-            index(client, folder / "images")
+            index(client, path or str(images_folder))
             label(client, images[-NUM_UNLABELED:])
             model = train(client)
             show_model(model)
@@ -66,10 +71,12 @@ def run() -> None:
         say(f"\n{time.monotonic() - start:.0f} s in all")
 
 
-def index(client: Inkwright, images: Path) -> None:
-    """Register the folder and wait for the index."""
-    chapter("Dataset", "the folder is indexed, nothing is copied")
-    client.create_dataset("cards", path=str(images), description="generated cards and forms")
+def index(client: Inkwright, path: str) -> None:
+    """Try where the images are, register it, and wait for the index."""
+    chapter("Dataset", f"{path} is indexed, nothing is copied")
+    for step in client.check_connection(path).steps:
+        say(f"{dataset_pb2.ConnectionStep.Kind.Name(step.kind)}: {step.message}")
+    client.create_dataset("cards", path=path, description="generated cards and forms")
     counts = wait_ready(client).counts
     say(
         f"{counts.num_images} images: {counts.num_labeled} labelled with {counts.num_boxes} boxes, "

@@ -7,6 +7,7 @@ from libs.runtime.errors import AlreadyExists, InvalidInput
 from libs.runtime.names import DATASET, VERSION, check_id, new_id
 from libs.runtime.object_store import ObjectStore
 from libs.runtime.paging import Cursor, Page
+from services.dataset.connection_check import Step, check_connection
 from services.dataset.domain import (
     Dataset,
     DatasetState,
@@ -14,6 +15,7 @@ from services.dataset.domain import (
     ImageState,
     LabelState,
     NoImages,
+    Place,
     StorageType,
     Version,
     VersionEntry,
@@ -29,14 +31,16 @@ MAX_NAMES = 500
 
 
 async def create_dataset(
-    work: Work, stores: Stores, *, project: str, dataset_id: str, description: str, storage_type: StorageType, path: str, request_id: str
+    work: Work, stores: Stores, *, project: str, dataset_id: str, description: str, place: Place, request_id: str
 ) -> Dataset:
-    """Register a folder; its first sync is wanted from then on.
+    """Register a place; its first sync is wanted from then on.
+
+    A folder is looked into. OSS is not: rights that are missing are named by the sync, and by ``check_connection`` before.
 
     Raises:
         InvalidName, AlreadyExists: the name breaks the rule or is taken.
         StorageNotOffered, PathNotFound, OutsideRoots, NoImages: nothing can be indexed there.
-        InvalidInput: the description or the request id is too long.
+        InvalidInput: the description or the request id is too long, or there is no such connection.
     """
     check_id(dataset_id, "dataset")
     check_description(description)
@@ -48,9 +52,9 @@ async def create_dataset(
         taken = await w.datasets.exists(project, dataset_id)
     if taken:
         raise _taken(project, dataset_id)
-    store = await stores.open(storage_type, path)
-    if not await _holds_image(store):
-        raise NoImages(f"{path} holds no JPG, PNG or BMP image; put images there, or give another folder.", path=path)
+    store = await stores.open(place)
+    if place.storage_type is StorageType.LOCAL and not await _holds_image(store):
+        raise NoImages(f"{place.path} holds no JPG, PNG or BMP image; put images there, or give another folder.", path=place.path)
     async with work() as w:
         # Another call may have been faster while the folder was looked at.
         earlier = await w.datasets.created_by(project, request_id)
@@ -63,8 +67,9 @@ async def create_dataset(
             project=project,
             dataset_id=dataset_id,
             description=description,
-            storage_type=storage_type,
-            path=path,
+            storage_type=place.storage_type,
+            path=place.path,
+            connection=place.connection,
             state=DatasetState.INDEXING,
             create_time=w.now,
             update_time=w.now,
@@ -83,6 +88,15 @@ async def get_dataset(work: Work, name: str) -> Dataset:
     """
     async with work(read_only=True) as w:
         return await w.datasets.get(name)
+
+
+async def check_dataset_connection(work: Work, stores: Stores, name: str) -> list[Step]:
+    """Whether a dataset's images can be read now.
+
+    Raises:
+        NotFound: no such dataset.
+    """
+    return await check_connection(stores, (await get_dataset(work, name)).place)
 
 
 async def list_datasets(work: Work, project: str, *, size: int, after: Cursor) -> Page[Dataset]:

@@ -13,6 +13,7 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
+from services.dataset.connection_check import check_connection
 from services.dataset.indexer import Indexer
 from services.dataset.store import Work
 from services.dataset.stores import Stores
@@ -36,8 +37,7 @@ class DatasetApi(DatasetServiceServicer):
             project=PROJECT.parse(request.parent)["project"],
             dataset_id=request.dataset_id,
             description=request.dataset.description,
-            storage_type=convert.storage_type_from_proto(request.dataset.storage_type),
-            path=request.dataset.path,
+            place=convert.place_from_proto(request.dataset),
             request_id=request.request_id,
         )
         self._indexer.wake()
@@ -75,6 +75,17 @@ class DatasetApi(DatasetServiceServicer):
         await actions.delete_dataset(self._work, request.name, etag=request.etag)
         self._indexer.wake()
         return Empty()
+
+    async def TestConnection(self, request: dataset_service_pb2.TestConnectionRequest, context: Context) -> dataset_pb2.ConnectionReport:
+        """See the proto."""
+        PROJECT.parse(request.parent)
+        return convert.report_to_proto(await check_connection(self._stores, convert.place_from_proto(request)))
+
+    async def TestDatasetConnection(
+        self, request: dataset_service_pb2.TestDatasetConnectionRequest, context: Context
+    ) -> dataset_pb2.ConnectionReport:
+        """See the proto."""
+        return convert.report_to_proto(await actions.check_dataset_connection(self._work, self._stores, request.name))
 
     async def SyncDataset(self, request: dataset_service_pb2.SyncDatasetRequest, context: Context) -> dataset_pb2.Dataset:
         """See the proto."""

@@ -1,13 +1,15 @@
 """Between the domain and the protos, in pairs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from inkwright.common.v1 import geometry_pb2
-from inkwright.dataset.v1 import dataset_pb2
+from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from libs.runtime.errors import InvalidInput
 from libs.runtime.times import to_timestamp
 from services.dataset import domain
-from services.dataset.domain import Counts, Dataset, Finding, Image, ImageLabels, LabelBox, Progress, Quad, Version, VersionEntry
+from services.dataset.connection_check import Step, StepResult
+from services.dataset.domain import Counts, Dataset, Finding, Image, ImageLabels, LabelBox, Place, Progress, Quad, Version, VersionEntry
 
 
 def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -17,6 +19,7 @@ def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
         description=dataset.description,
         storage_type=dataset_pb2.Dataset.StorageType.Value(dataset.storage_type),
         path=dataset.path,
+        connection=dataset.connection,
         state=dataset_pb2.Dataset.State.Value(dataset.state),
         error_message=dataset.error_message,
         counts=counts_to_proto(dataset.counts),
@@ -37,6 +40,31 @@ def storage_type_from_proto(value: int) -> domain.StorageType:
     if value == dataset_pb2.Dataset.STORAGE_TYPE_UNSPECIFIED:
         return domain.StorageType.LOCAL
     return domain.StorageType(enum_name(dataset_pb2.Dataset.StorageType, value, "storage_type"))
+
+
+def place_from_proto(said: dataset_pb2.Dataset | dataset_service_pb2.TestConnectionRequest) -> Place:
+    """Where images lie; OSS without a connection means the default one.
+
+    Raises:
+        InvalidInput: a storage type this server does not know.
+    """
+    storage_type = storage_type_from_proto(said.storage_type)
+    is_oss = storage_type is domain.StorageType.OSS
+    return Place(storage_type, said.path, said.connection or (domain.DEFAULT_CONNECTION if is_oss else ""))
+
+
+def report_to_proto(steps: Sequence[Step]) -> dataset_pb2.ConnectionReport:
+    """What a test of a connection found."""
+    kind, result = dataset_pb2.ConnectionStep.Kind, dataset_pb2.ConnectionStep.Result
+    return dataset_pb2.ConnectionReport(
+        steps=[
+            dataset_pb2.ConnectionStep(
+                kind=kind.Value(step.kind), result=result.Value(step.result), message=step.message, reason=step.reason, seconds=step.seconds
+            )
+            for step in steps
+        ],
+        passed=all(step.result is not StepResult.FAILED for step in steps),
+    )
 
 
 def image_state_from_proto(value: int) -> domain.ImageState | None:

@@ -15,6 +15,9 @@ MIN_SIDE_PX: Final = 30
 """Both sides of a usable image are longer than this."""
 MAX_IMAGE_BYTES: Final = 128 * 1024 * 1024
 
+DEFAULT_CONNECTION: Final = "default"
+"""To OSS, of datasets that name none."""
+
 Point = tuple[float, float]
 Quad = tuple[Point, Point, Point, Point]
 """Pixels of the upright image, clockwise from the text's top left."""
@@ -49,6 +52,21 @@ class StorageType(StrEnum):
 
     LOCAL = "LOCAL"
     OSS = "OSS"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where images lie.
+
+    Args:
+        storage_type: what kind of store.
+        path: a folder, or ``oss://bucket/prefix/``.
+        connection: name of the operator's connection to OSS; empty for a folder.
+    """
+
+    storage_type: StorageType
+    path: str
+    connection: str = ""
 
 
 class DatasetState(StrEnum):
@@ -246,6 +264,7 @@ class Dataset:
     state: DatasetState
     create_time: datetime
     update_time: datetime
+    connection: str = ""
     error_message: str = ""
     counts: Counts = field(default_factory=Counts)
     sync_number: int = 0
@@ -257,6 +276,11 @@ class Dataset:
     def name(self) -> str:
         """``projects/{project}/datasets/{dataset}``."""
         return DATASET.format(project=self.project, dataset=self.dataset_id)
+
+    @property
+    def place(self) -> Place:
+        """Where its images lie."""
+        return Place(self.storage_type, self.path, self.connection)
 
     @property
     def etag(self) -> str:

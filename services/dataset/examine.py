@@ -51,7 +51,9 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class _Pixels:
+class Pixels:
+    """What decoding an image shows."""
+
     width_px: int
     height_px: int
     findings: tuple[Finding, ...]
@@ -177,11 +179,11 @@ def _finding(finding: FileFinding) -> Finding:
     return Finding(_SEVERITIES[finding.severity], finding.code, finding.message, finding.line or 0)
 
 
-async def _pixels(store: ObjectStore, candidate: Candidate, previous: Image | None) -> _Pixels:
+async def _pixels(store: ObjectStore, candidate: Candidate, previous: Image | None) -> Pixels:
     file = candidate.image
     if previous is not None and previous.store_etag == file.etag:
         kept = tuple(finding for finding in previous.image_findings if finding.code != "LABEL_SHARED")
-        return _Pixels(previous.width_px, previous.height_px, kept)
+        return Pixels(previous.width_px, previous.height_px, kept)
     if file.size_bytes > MAX_IMAGE_BYTES:
         message = f"The file has {file.size_bytes} bytes, more than the {MAX_IMAGE_BYTES} allowed; store the image smaller."
         return _rejected("TOO_LARGE", message)
@@ -189,22 +191,23 @@ async def _pixels(store: ObjectStore, candidate: Candidate, previous: Image | No
         data = await store.read(file.key)
     except (InvalidInput, OSError) as error:
         return _rejected("NOT_READABLE", str(error))
-    return await asyncio.to_thread(_measure, data)
+    return await asyncio.to_thread(measure, data)
 
 
-def _measure(data: bytes) -> _Pixels:
+def measure(data: bytes) -> Pixels:
+    """The size of an image's upright pixels, and why it cannot be used where it cannot; its size is 0 when it does not decode."""
     try:
         height_px, width_px = decode_image(data).shape[:2]
     except (ImageUndecodable, TooLarge) as fault:
         return _rejected(fault.reason, fault.message)
     if min(width_px, height_px) <= MIN_SIDE_PX:
         message = f"The image has {width_px} x {height_px} pixels; both sides must be over {MIN_SIDE_PX}. Use a larger picture."
-        return _Pixels(width_px, height_px, (Finding(Severity.REJECTED, "SIDE_TOO_SHORT", message),))
-    return _Pixels(width_px, height_px, ())
+        return Pixels(width_px, height_px, (Finding(Severity.REJECTED, "SIDE_TOO_SHORT", message),))
+    return Pixels(width_px, height_px, ())
 
 
-def _rejected(code: str, message: str) -> _Pixels:
-    return _Pixels(0, 0, (Finding(Severity.REJECTED, code, message),))
+def _rejected(code: str, message: str) -> Pixels:
+    return Pixels(0, 0, (Finding(Severity.REJECTED, code, message),))
 
 
 def _shared(candidate: Candidate) -> tuple[Finding, ...]:

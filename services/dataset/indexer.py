@@ -12,7 +12,7 @@ from libs.runtime.call_context import Origin
 from libs.runtime.errors import Fault
 from libs.runtime.names import DATASET, IMAGE
 from libs.runtime.object_store import ObjectStore
-from services.dataset.domain import Dataset, Image, NoImages, Progress, image_id_of, index_work
+from services.dataset.domain import Dataset, Image, NoImages, Progress, StorageType, image_id_of, index_work
 from services.dataset.examine import Examined, examine
 from services.dataset.pairing import Candidate, StoredFile, compare, pair
 from services.dataset.store import DatasetWork, Work
@@ -96,11 +96,10 @@ class Indexer:
             dataset, indexed = await w.datasets.find(uid), await w.images.source_tags(uid)
         if dataset is None:
             return
-        store = await self._stores.open(dataset.storage_type, dataset.path)
+        store = await self._stores.open(dataset.place)
         candidates = pair(await _list(store))
         if not candidates:
-            # An unmounted disk looks like an empty folder: keep the index.
-            raise NoImages(f"{dataset.path} holds no image any more; check that its disk is there, then sync again.", path=dataset.path)
+            raise _no_images(dataset)
         difference = await asyncio.to_thread(compare, candidates, indexed)
         log.info("sync_began", num_images=len(candidates), num_to_examine=len(difference.to_examine), num_gone=len(difference.gone))
         meter = _Meter(difference.num_same)
@@ -131,8 +130,15 @@ class Indexer:
             async with self._decoding:
                 return await examine(store, candidate, previous.get(image_id_of(candidate.image.key)), at=now)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(candidate)) for candidate in batch]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(candidate)) for candidate in batch]
+        except ExceptionGroup as group:
+            # The store refuses, or is away: what one image was told, the others would have been told too.
+            fault = next((error for error in group.exceptions if isinstance(error, Fault)), None)
+            if fault is None:
+                raise
+            raise fault from group
         return [found for task in tasks if (found := task.result()) is not None]
 
     async def _take_over(self, uid: str, examined: Sequence[Examined], indexed: dict[str, str], progress: Progress) -> bool:
@@ -205,6 +211,14 @@ class _Meter:
 async def _for_request(origin: Origin, job: Coroutine[Any, Any, None]) -> None:
     with origin.continued(), traces.span("index dataset"):
         await job
+
+
+def _no_images(dataset: Dataset) -> NoImages:
+    if dataset.sync_number == 0:
+        return NoImages(f"{dataset.path} holds no JPG, PNG or BMP image; put images there, then sync again.", path=dataset.path)
+    # An unmounted disk looks like an empty folder: the index is kept.
+    where = "its disk is there" if dataset.storage_type is StorageType.LOCAL else "the path is right"
+    return NoImages(f"{dataset.path} holds no image any more; check that {where}, then sync again.", path=dataset.path)
 
 
 async def _remove(w: DatasetWork, dataset: Dataset, images: dict[str, Image]) -> Dataset:

@@ -24,7 +24,7 @@ async def read_image(work: Work, stores: Stores, dataset_name: str, image_id: st
         ImageChanged: ``store_etag`` is given and the stored image has, or gets while it is read, another one.
     """
     dataset, image = await get_image(work, dataset_name, image_id)
-    store = await stores.open(dataset.storage_type, dataset.path)
+    store = await stores.open(dataset.place)
     await _check_unchanged(store, image, store_etag)
     async for chunk in store.read_stream(image.key, chunk_bytes=CHUNK_BYTES):
         yield chunk
@@ -41,7 +41,7 @@ async def get_image_labels(work: Work, stores: Stores, dataset_name: str, image_
     """
     dataset, image = await get_image(work, dataset_name, image_id)
     _check_usable(dataset, image)
-    store = await stores.open(dataset.storage_type, dataset.path)
+    store = await stores.open(dataset.place)
     return dataset, image, await read_labels(store, _with_label_key(image))
 
 
@@ -69,7 +69,7 @@ async def write_image_labels(
     dataset, image = await get_image(work, dataset_name, image_id)
     _check_usable(dataset, image)
     image = _with_label_key(image)
-    store = await stores.open(dataset.storage_type, dataset.path)
+    store = await stores.open(dataset.place)
     found = await read_with_etag(store, image.label_key)
     data = write_voc(
         [box_to_file(box) for box in boxes],

@@ -11,6 +11,7 @@ from libs.runtime.hearing import hear
 from libs.runtime.logs import configure_logs, get_logger
 from libs.runtime.metrics_door import metrics_doors
 from libs.runtime.migrations import upgrade
+from libs.runtime.oss_connection import read_connections
 from libs.runtime.outbox import Relay
 from libs.runtime.probes import service_probes
 from libs.runtime.service import Service, Worker, run_service
@@ -42,7 +43,7 @@ async def build_with(settings: DatasetSettings) -> Service:
     database = Database(settings.database_url)
     bus = await Bus.connect(settings.bus_url, name="dataset", replicas=settings.nats_replicas)
     work = database.work(DatasetWork)
-    stores = Stores(AllowedRoots.from_setting(settings.roots))
+    stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
     indexer = Indexer(work, stores)
     server = GrpcServer(settings.address, trust)
     server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
@@ -52,7 +53,7 @@ async def build_with(settings: DatasetSettings) -> Service:
         workers=[Alone(Worker("indexer", indexer.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
-        closers=[database.close, bus.close],
+        closers=[stores.close, database.close, bus.close],
         grace_seconds=settings.grace_seconds,
     )
 

@@ -33,6 +33,8 @@ class DatasetRow(Table, table=True):
     description: str
     storage_type: str = Field(max_length=20)
     path: str
+    # Null in rows that a version before 0004 added.
+    connection: str | None = Field(max_length=100)
     state: str = Field(max_length=20)
     error_message: str
     num_images: int

@@ -1,11 +1,15 @@
 """Settings of the dataset service."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from libs.runtime.settings import ServiceSettings
 
 
 class DatasetSettings(ServiceSettings):
-    """What every process may be told; nothing more yet."""
+    """What every process may be told, and what this one alone may know."""
 
     service: ClassVar[str] = "dataset"
+
+    oss_connections: Path | None = None
+    """TOML file with the connections to OSS, one table each; see ``oss_connection.OssConnection``. Closed to other accounts."""

@@ -327,6 +327,7 @@ def _dataset(row: DatasetRow) -> Dataset:
         description=row.description,
         storage_type=StorageType(row.storage_type),
         path=row.path,
+        connection=row.connection or "",
         state=DatasetState(row.state),
         error_message=row.error_message,
         counts=Counts(**{name.name: getattr(row, name.name) for name in fields(Counts)}),

@@ -37,6 +37,8 @@ MATRIX = {
         "UpdateDataset": "admin trainer training",
         "DeleteDataset": "admin trainer training",
         "SyncDataset": "admin trainer training",
+        "TestConnection": "admin trainer training",
+        "TestDatasetConnection": "admin trainer training",
         "ListImages": f"{ANYONE} labeling training inference",
         "GetImage": f"{ANYONE} labeling training inference",
         "ReadImage": f"{ANYONE} labeling training inference",

@@ -47,8 +47,13 @@ def test_folder_to_answer(inkwright: Installation, cards: list[GeneratedImage]) 
     client = inkwright.client
     folder = inkwright.folder / "cards"
 
+    tried = inkwright.inkctl_json("dataset", "test-connection", "--path", str(folder))
+    assert tried["passed"] is True
+    failed = inkwright.inkctl("dataset", "test-connection", "--path", f"{folder}/nowhere")
+    assert (failed.returncode, "There is no folder" in failed.stdout) == (4, True), failed
     created = inkwright.inkctl_json("dataset", "create", "cards", "--path", str(folder), "--description", "generated")
     assert created["state"] == "READY"
+    assert "READ_LABELS  OK" in inkwright.inkctl("dataset", "test-connection", "cards").stdout
     counts = client.get_dataset("cards").counts
     assert (counts.num_images, counts.num_unlabeled) == (NUM_IMAGES, NUM_UNLABELED)
     assert files_with_image_bytes(inkwright.running.home) == []

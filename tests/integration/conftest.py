@@ -34,6 +34,18 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="module", params=["local", "oss"])
+def storage(request: pytest.FixtureRequest) -> str:
+    """Where images lie: what asks for it runs on both. ``ON_LOCAL`` narrows that."""
+    kind: str = request.param
+    return kind
+
+
+ON_LOCAL = pytest.mark.parametrize("storage", ["local"], indirect=True, scope="module")
+"""Of a test about folders and their paths."""
+ON_OSS = pytest.mark.parametrize("storage", ["oss"], indirect=True, scope="module")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--every-database``: tests whose time goes into training and starting instances run on PostgreSQL too."""
     parser.addoption("--every-database", action="store_true", help="run the long tests on PostgreSQL as well")

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases) -> AsyncIterator[World]:
-    async with dataset_world(tmp_path_factory.mktemp("world")) as running:
+async def shared(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases, storage: str) -> AsyncIterator[World]:
+    async with dataset_world(tmp_path_factory.mktemp("world"), storage=storage) as running:
         yield running
 
 

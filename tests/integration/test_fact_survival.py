@@ -14,7 +14,7 @@ from libs.runtime.grpc_client import connect
 from libs.runtime.migrations import upgrade
 from libs.runtime.testing import assert_eventually, can_connect, free_port, nats_server
 from services.dataset.actions import create_dataset
-from services.dataset.domain import DatasetState, StorageType
+from services.dataset.domain import DatasetState, Place, StorageType
 from services.dataset.main import build_with as build_dataset
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetWork
@@ -83,12 +83,11 @@ async def test_a_sync_that_was_wanted_is_done_by_the_next_process(tmp_path: Path
         # All that a process leaves which died right after it answered CreateDataset.
         created = await create_dataset(
             database.work(DatasetWork),
-            Stores(AllowedRoots([tmp_path])),
+            Stores(AllowedRoots([tmp_path]), {}),
             project="default",
             dataset_id="cards",
             description="",
-            storage_type=StorageType.LOCAL,
-            path=str(tmp_path / "cards"),
+            place=Place(StorageType.LOCAL, str(tmp_path / "cards")),
             request_id="",
         )
         assert created.state is DatasetState.INDEXING

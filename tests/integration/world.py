@@ -10,6 +10,7 @@ from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.labeling.v1.labeling_service_pb2_grpc import LabelingServiceStub
+from libs.client.inkwright import storage_type_of
 from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.testing import NatsServer, assert_eventually, nats_server
 from services.dataset.main import build_with as build_dataset
@@ -17,6 +18,8 @@ from services.dataset.settings import DatasetSettings
 from services.labeling.main import build_with as build_labeling
 from services.labeling.settings import LabelingSettings
 from tests.integration.running import running
+from tests.oss_server import FolderObjects, OssServer, oss_server
+from tests.oss_server.connections import write_connections
 from tests.trust import CREDENTIALS, keyed
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ PROJECT = "projects/default"
 NOBODY = "127.0.0.1:9"
 """Where nothing listens."""
 
-StorageType: TypeAlias = "dataset_pb2.Dataset.StorageType.ValueType"
 PageState: TypeAlias = "page_pb2.Page.State.ValueType"
 
 
@@ -42,6 +44,8 @@ class World:
     dataset: "DatasetServiceAsyncStub"
     labeling: "LabelingServiceAsyncStub"
     dataset_id: str = "cards"
+    oss: OssServer | None = None
+    """Shows the folders as prefixes of bucket ``images``; datasets lie there then."""
 
     def apart(self, dataset_id: str) -> "World":
         """The same world for a test that has a dataset and a folder of its own."""
@@ -59,16 +63,17 @@ class World:
         """Of the dataset."""
         return f"{PROJECT}/datasets/{self.dataset_id}"
 
+    @property
+    def path(self) -> str:
+        """The same as the dataset service is told."""
+        return str(self.folder) if self.oss is None else f"oss://images/{self.dataset_id}/"
+
     async def create(
-        self,
-        dataset_id: str | None = None,
-        *,
-        path: str = "",
-        request_id: str = "",
-        storage_type: StorageType = dataset_pb2.Dataset.LOCAL,
+        self, dataset_id: str | None = None, *, path: str = "", request_id: str = "", connection: str = ""
     ) -> dataset_pb2.Dataset:
         """CreateDataset."""
-        body = dataset_pb2.Dataset(path=path or str(self.folder), storage_type=storage_type)
+        path = path or self.path
+        body = dataset_pb2.Dataset(path=path, storage_type=storage_type_of(path), connection=connection)
         request = dataset_service_pb2.CreateDatasetRequest(
             parent=PROJECT, dataset_id=self.dataset_id if dataset_id is None else dataset_id, dataset=body, request_id=request_id
         )
@@ -151,17 +156,26 @@ def page_name(image: dataset_pb2.Image) -> str:
 
 
 @asynccontextmanager
-async def dataset_world(tmp_path: Path) -> AsyncIterator[World]:
-    """A running dataset service, nothing else."""
+async def dataset_world(tmp_path: Path, *, storage: str = "local") -> AsyncIterator[World]:
+    """A running dataset service, nothing else; with ``storage`` oss its images lie there."""
     async with AsyncExitStack() as stack:
         nats = await stack.enter_async_context(nats_server(tmp_path))
         home, roots = keyed(tmp_path / "home"), tmp_path / "roots"
         (roots / "cards").mkdir(parents=True)
-        settings = DatasetSettings(home=home, nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(roots))
+        oss, connections = None, None
+        if storage == "oss":
+            oss = stack.enter_context(oss_server())
+            oss.new_bucket("images", FolderObjects(roots))
+            connections = write_connections(
+                tmp_path / "oss.toml", default=oss.connection(), narrow=oss.connection(roots=["oss://images/narrow"])
+            )
+        settings = DatasetSettings(
+            home=home, nats_url=nats.url, dataset_address="127.0.0.1:0", roots=str(roots), oss_connections=connections
+        )
         address = await stack.enter_async_context(running(build_dataset(settings)))
         channel = await stack.enter_async_context(connect(address, CREDENTIALS))
         nobody = await stack.enter_async_context(connect(NOBODY, CREDENTIALS))
-        yield World(nats, home, roots, address, DatasetServiceStub(channel), LabelingServiceStub(nobody))
+        yield World(nats, home, roots, address, DatasetServiceStub(channel), LabelingServiceStub(nobody), oss=oss)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ app = typer.Typer(help="Folders of images and their index.", no_args_is_help=Tru
 
 State = dataset_pb2.Dataset.State
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
+Connection = Annotated[str, typer.Option(help="For OSS: a connection the operator has set up; without it, the one called `default`.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until the index is built.")]
 
 
@@ -21,15 +22,44 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until the ind
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
-    path: Annotated[str, typer.Option(help="Folder of images on the server: a plain path or file://…")],
+    path: Annotated[
+        str, typer.Option(help="Where the images are: a folder of the server (a plain path or file://…), or oss://bucket/prefix/")
+    ],
+    connection: Connection = "",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     wait: Wait = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a folder and index it. Images stay where they are."""
+    """Register a folder, or a prefix in OSS, and index it. Images stay where they are."""
     client = inkwright(context)
-    dataset = client.create_dataset(name, path=path, description=description)
+    dataset = client.create_dataset(name, path=path, description=description, connection=connection)
     show(follow(client, dataset.name) if wait else dataset, as_json)
+
+
+@app.command("test-connection")
+@refusals_exit
+def check_connection(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Of a dataset that is there; or give --path.")] = "",
+    path: Annotated[str, typer.Option(help="As for `create`.")] = "",
+    connection: Connection = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List, read one image and one label file, and say what worked. Writes nothing."""
+    if bool(name) == bool(path):
+        fail("Give the name of a dataset, or --path.", Exit.USAGE)
+    client = inkwright(context)
+    report = client.check_dataset_connection(name) if name else client.check_connection(path, connection=connection)
+    if as_json:
+        print_json(report)
+    else:
+        kind, result = dataset_pb2.ConnectionStep.Kind, dataset_pb2.ConnectionStep.Result
+        print_table(
+            ("STEP", "RESULT", "SECONDS", "WHAT WAS FOUND"),
+            [(kind.Name(step.kind), result.Name(step.result), f"{step.seconds:.3f}", step.message) for step in report.steps],
+        )
+    if not report.passed:
+        raise typer.Exit(int(Exit.ENDED_OTHERWISE))
 
 
 @app.command()
@@ -116,6 +146,7 @@ def show(dataset: dataset_pb2.Dataset, as_json: bool) -> None:
             ("name", short(dataset.name)),
             ("description", dataset.description),
             ("path", dataset.path),
+            *([("connection", dataset.connection)] if dataset.connection else []),
             ("state", State.Name(dataset.state)),
             ("error", dataset.error_message),
             ("images", counts.num_images),
