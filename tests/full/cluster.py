@@ -114,11 +114,11 @@ class Cluster:
         """How many calls it has answered."""
         return sum(line["event"] == "call_finished" for line in self.lines(place))
 
-    def endpoints(self, place: Place) -> set[str]:
-        """Where the processes listen that it has started."""
+    def ports(self, place: Place) -> set[int]:
+        """On which the processes listen that it has started."""
         children = psutil.Process(self._processes[place].pid).children()
         connections = [connection for child in children for connection in _connections(child)]
-        return {f"{each.laddr.ip}:{each.laddr.port}" for each in connections if each.status == psutil.CONN_LISTEN}
+        return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
 
     def close(self) -> None:
         """End everything, the gateway last."""

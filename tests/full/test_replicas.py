@@ -293,8 +293,9 @@ def test_inference_from_one_to_three_and_back(running: Cluster, inkwright: Insta
         client.scale_deployment("reader", 2)
 
         def both_have_one() -> bool:
-            ready = {each.endpoint for each in client.get_deployment("reader").instances if each.state == deployment_pb2.Instance.READY}
-            return all(ready & running.endpoints(("inference", number)) for number in (1, 3))
+            ready = [each for each in client.get_deployment("reader").instances if each.state == deployment_pb2.Instance.READY]
+            ports = {int(each.endpoint.rpartition(":")[2]) for each in ready}
+            return all(ports & running.ports(("inference", number)) for number in (1, 3))
 
         wait_for(both_have_one, seconds=60)
         return "inference", 3
