@@ -35,7 +35,8 @@ def connect(address: str, credentials: Credentials, *options: tuple[str, int | s
     every = [
         *CHANNEL_OPTIONS,
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # In spite of its name how long an attempt to connect may take. A peer on a busy machine does not answer within 100 ms.
+        ("grpc.min_reconnect_backoff_ms", 5000),
         ("grpc.max_reconnect_backoff_ms", 2000),
         *options,
     ]

@@ -16,6 +16,8 @@ from tests.trust import CREDENTIALS, TRUST
 
 REQUEST = dataset_service_pb2.GetDatasetRequest(name="projects/default/datasets/a")
 NUM_CALLERS = 8
+SLOW_SECONDS = 0.7
+"""As on a machine that has much else to do."""
 NUM_STOPS = 10
 
 
@@ -108,3 +110,24 @@ async def test_a_call_on_its_way_to_a_server_that_stops_is_done_once_by_another(
     assert sum(replica.num_done for replica in replicas) == num_answered
     await leaves.stop(0)
     await stays.stop(0)
+
+
+async def test_a_peer_that_is_slow_to_answer_is_waited_for() -> None:
+    server = await started(made(0))
+    host, _, port = server.address.rpartition(":")
+
+    async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(4096):
+            target.write(data)
+        target.close()
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(SLOW_SECONDS)
+        from_server, to_server = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(carry(reader, to_server), carry(from_server, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(answer_late, "127.0.0.1", 0) as busy:
+        address = f"127.0.0.1:{busy.sockets[0].getsockname()[1]}"
+        async with connect(f"{address},{address}", CREDENTIALS) as channel:
+            assert (await call(DatasetServiceStub(channel).GetDataset, REQUEST)).sync_number == 0
+    await server.stop(0)
