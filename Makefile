@@ -10,7 +10,7 @@ PROTO_FILES := $(shell find protos/inkwright -name '*.proto')
 SOURCES := libs services gateway deploy tests protos/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup protos models run demo test check check-deploy images check-images full chaos fuzz score bench-read bench-train certs pins clean
+.PHONY: help setup protos models run demo test check check-deploy images check-images full chaos fuzz score bench-read bench-train bench-index certs pins clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -96,7 +96,7 @@ fuzz: models build/fuzz/.ready build/atheris/.ready ## random requests to a runn
 	PYTHONPATH=build/atheris $(BIN)/python -m tests.fuzz.labels -seed=$(or $(SEED),1) -max_total_time=$(or $(FUZZ_SECONDS),120)
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
-full: check check-deploy test demo bench-read bench-train check-images ## everything: long tests, backups and the whole flow under load and kills, images, benchmarks on generated pages
+full: check check-deploy test demo bench-read bench-train bench-index check-images ## everything: long tests, backups and the whole flow under load and kills, images, benchmarks on generated pages
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
 	$(BIN)/python -m pytest -q -m long tests/integration
 	$(BIN)/python -m pytest -q --durations=5 tests/full
@@ -118,6 +118,9 @@ bench-read: models build/peers/.ready ## speed, memory, scores of reading DATA=D
 
 bench-train: models ## the training loop beside the bare torch step on the same batches [STEPS=n OUT=name]
 	$(BIN)/python -m tests.bench.training $(call option,STEPS,steps) $(call option,OUT,out)
+
+bench-index: setup ## a million files indexed by the service beside a bare loop: rate, memory, answers [FILES=n OUT=name]
+	$(BIN)/python -m tests.bench.indexing $(call option,FILES,files) $(call option,OUT,out)
 
 certs: setup ## certificates to try mutual TLS between the processes with, in build/certs
 	$(BIN)/python -m deploy.certs build/certs

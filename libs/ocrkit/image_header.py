@@ -19,6 +19,7 @@ _MAX_JPEG_SCANS = 200
 """A progressive JPEG has about ten scans; thousands of them are an attack on the decoder's time."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _NEXT_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _OTHER_FORMATS: tuple[tuple[bytes, int, str], ...] = (
     (b"GIF8", 0, "a GIF"),
@@ -74,13 +75,36 @@ def check_complete(data: bytes, image_format: ImageFormat) -> None:
     Raises:
         ImageUndecodable: the end is missing, or a PNG's checksum is wrong.
     """
-    check = {"JPEG": _jpeg_complete, "PNG": _png_complete, "BMP": _bmp_complete}[image_format]
     try:
-        complete = check(data)
+        match image_format:
+            case "JPEG":
+                complete = _jpeg_complete(data)
+            case "PNG":
+                complete = _png_complete(data)
+            case "BMP":
+                complete = _bmp_complete(data, len(data))
     except (struct.error, IndexError):
         complete = False
     if not complete:
         raise ImageUndecodable("The image is cut off: its end is missing; copy the file again.", problem="truncated")
+
+
+def ends_whole(head: bytes, tail: bytes, size_bytes: int, header: ImageHeader) -> bool:
+    """Whether a file ends as its format does. Where it does not, only ``check_complete`` can tell: some programs write more behind it.
+
+    Args:
+        head: its beginning, with the whole header.
+        tail: its last 64 bytes or so.
+        size_bytes: of the whole file.
+        header: what ``read_header`` says of it.
+    """
+    match header.format:
+        case "JPEG":
+            return b"\xff\xd9" in tail
+        case "PNG":
+            return _PNG_END in tail
+        case "BMP":
+            return _bmp_complete(head, size_bytes)
 
 
 def _describe(data: bytes) -> str:
@@ -191,7 +215,7 @@ def _bmp_header(data: bytes) -> ImageHeader:
     return _upright("BMP", width_px, abs(height_px), 1)
 
 
-def _bmp_complete(data: bytes) -> bool:
+def _bmp_complete(data: bytes, size_bytes: int) -> bool:
     (offset, header_size) = struct.unpack_from("<II", data, 10)
     if header_size == 12:
         width_px, height_px, _, num_bits = struct.unpack_from("<HHHH", data, 18)
@@ -200,9 +224,9 @@ def _bmp_complete(data: bytes) -> bool:
         width_px, height_px, _, num_bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if compression in (1, 2):
         # Run lengths: the end is told by a marker, which only decoding finds.
-        return bool(len(data) > offset)
+        return bool(size_bytes > offset)
     stride = (abs(width_px) * num_bits + 31) // 32 * 4
-    return bool(len(data) >= offset + stride * abs(height_px))
+    return bool(size_bytes >= offset + stride * abs(height_px))
 
 
 def exif_orientation(tiff: bytes) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from libs.ocrkit.image_header import ImageFormat, ImageHeader, check_complete, read_header
 from libs.runtime.errors import ImageUndecodable, TooLarge
 
-__all__ = ["MAX_PIXELS", "ImageFormat", "ImageHeader", "Scan", "decode_image", "read_header"]
+__all__ = ["MAX_PIXELS", "ImageFormat", "ImageHeader", "Scan", "check_num_pixels", "decode_image", "read_header"]
 
 MAX_PIXELS = 178_000_000
 """About 13,300 pixels square; an image of this size takes half a gigabyte."""
@@ -36,7 +36,7 @@ class Scan:
     """
 
     def __init__(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
-        header = _small_enough(read_header(data), max_pixels)
+        header = check_num_pixels(read_header(data), max_pixels)
         self.width_px, self.height_px = header.width_px, header.height_px
         self.seconds = 0.0
         """Spent on decoding so far."""
@@ -78,7 +78,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, reduced_by: int =
         ImageUndecodable: no JPG, PNG or BMP, cut off, or damaged.
         TooLarge: more than ``max_pixels``.
     """
-    header = _small_enough(read_header(data), max_pixels)
+    header = check_num_pixels(read_header(data), max_pixels)
     check_complete(data, header.format)
     flags = _FLAGS[reduced_by] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -93,7 +93,12 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, reduced_by: int =
     return upright
 
 
-def _small_enough(header: ImageHeader, max_pixels: int) -> ImageHeader:
+def check_num_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """Return it.
+
+    Raises:
+        TooLarge: more than ``max_pixels``.
+    """
     if header.width_px * header.height_px > max_pixels:
         raise TooLarge(
             f"The image has {header.width_px} x {header.height_px} pixels, more than the {max_pixels} allowed; make it smaller.",

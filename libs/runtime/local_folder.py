@@ -5,24 +5,34 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 
 from libs.runtime.allowed_roots import AllowedRoots, OutsideRoots
-from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from libs.runtime.errors import AlreadyExists, Conflict, Fault, InvalidInput, NotFound
 from libs.runtime.full_disk import full_disk
 from libs.runtime.logs import get_logger
 from libs.runtime.object_store import ObjectInfo, ObjectPage
+from libs.runtime.parts import Parts, PartsOrFault, Wanted
 
 log = get_logger()
 
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 _REMEMBERED_FOLDERS = 16
+_REMEMBERED_NAMES = 20_000
+"""A larger folder is read again each time: its names would take megabytes for as long as the store is open."""
+_OPEN_WALKS = 4
 # Two changes of a folder within one clock tick leave the same mtime; a listing is remembered only when that is long past.
 _SETTLED_NS = 2_000_000_000
+
+
+_Names = tuple[Sequence[str], Set[str]]
+"""Names, and which of them are links."""
 
 
 class LocalFolder:
@@ -40,10 +50,14 @@ class LocalFolder:
     def __init__(self, root: Path, allowed: AllowedRoots | None = None) -> None:
         self.root = root.resolve()
         self._allowed = allowed or AllowedRoots([self.root])
-        self._remembered: dict[Path, tuple[int, Sequence[str]]] = {}
+        self._remembered: dict[str, tuple[int, _Names]] = {}
+        self._walks: dict[tuple[str, str], Iterator[ObjectInfo]] = {}
 
     async def list(self, prefix: str = "", *, after: str | None = None, limit: int = 1000) -> ObjectPage:
-        """See ``ObjectStore``. Links that lead outside are left out, with a line in the log."""
+        """See ``ObjectStore``. Links that lead outside are left out, with a line in the log.
+
+        Asked for the page that follows one it gave, the walk goes on where it stood, and shows each folder as it was when it came there.
+        """
         return await asyncio.to_thread(self._list, prefix, after or "", limit)
 
     async def head(self, key: str) -> ObjectInfo:
@@ -53,6 +67,10 @@ class LocalFolder:
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """See ``ObjectStore``."""
         return await asyncio.to_thread(self._read, key, start, length)
+
+    async def read_parts(self, wanted: Sequence[Wanted]) -> Sequence[PartsOrFault]:
+        """See ``PartsReader``: one thread for all of them."""
+        return await asyncio.to_thread(self._read_many, wanted)
 
     async def read_stream(self, key: str, *, chunk_bytes: int = 1024 * 1024) -> AsyncIterator[bytes]:
         """See ``ObjectStore``. Goes on reading the same file when the key is replaced meanwhile."""
@@ -89,46 +107,70 @@ class LocalFolder:
         return self._allowed.check(self.root / key)
 
     def _list(self, prefix: str, after: str, limit: int) -> ObjectPage:
-        found = list(islice(self._walk("", prefix, after, frozenset()), limit + 1))
-        items = found[:limit]
-        return ObjectPage(items, items[-1].key if len(found) > limit else None)
+        # Taken out while it is used: two callers that ask for the same page must not share a walk.
+        walk = self._walks.pop((prefix, after), None) or self._walk("", prefix, after, frozenset())
+        items = list(islice(walk, limit))
+        if len(items) < limit:
+            return ObjectPage(items, None)
+        last = items[-1].key
+        self._walks[prefix, last] = walk
+        if len(self._walks) > _OPEN_WALKS:
+            del self._walks[next(iter(self._walks))]
+        return ObjectPage(items, last)
 
-    def _walk(self, folder: str, prefix: str, after: str, above: frozenset[Path]) -> Iterator[ObjectInfo]:
-        path = self.root / folder
-        real = path.resolve()
+    def _walk(self, folder: str, prefix: str, after: str, above: frozenset[str]) -> Iterator[ObjectInfo]:
+        path = f"{self.root}/{folder}"
+        real = os.path.realpath(path)
         # A link back up would never end.
         if real in above:
             return
-        for name in self._names(path):
+        names, links = self._names(path)
+        start = bisect_left(names, _first_in(prefix, folder)) if prefix.startswith(folder) else 0
+        if after.startswith(folder):
+            behind = bisect_right(names, after[len(folder) :])
+            first = _first_in(after, folder)
+            # The folder that ``after`` lies in sorts before it and is not over.
+            start = max(start, behind - (first.endswith("/") and behind > 0 and names[behind - 1] == first))
+        for name in islice(names, start, None):
             key = folder + name
+            if not key.startswith(prefix) and not (name.endswith("/") and prefix.startswith(key)):
+                return
+            if name in links and not self._leads_inside(Path(path + name)):
+                continue
             if name.endswith("/"):
-                out = key <= after and not after.startswith(key)
-                if not out and (key.startswith(prefix) or prefix.startswith(key)) and self._leads_inside(path / name):
-                    yield from self._walk(key, prefix, after, above | {real})
-            elif key > after and key.startswith(prefix) and self._leads_inside(path / name):
-                try:
-                    status = os.stat(path / name)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    yield _info(key, status)
+                yield from self._walk(key, prefix, after, above | {real})
+                continue
+            try:
+                status = os.stat(path + name)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield _info(key, status)
 
-    def _names(self, folder: Path) -> Sequence[str]:
+    def _names(self, folder: str) -> _Names:
         """Sorted names, folders with a slash at their end: walking them in this order gives keys in order."""
         changed_ns = os.stat(folder).st_mtime_ns
         known = self._remembered.get(folder)
         if known is not None and known[0] == changed_ns:
             return known[1]
+        names: list[str] = []
+        links: set[str] = set()
         with os.scandir(folder) as entries:
-            names = sorted(entry.name + "/" * entry.is_dir() for entry in entries if _is_usable(entry.name))
-        if datetime.now(UTC).timestamp() * 1e9 - changed_ns > _SETTLED_NS:
-            self._remembered[folder] = (changed_ns, names)
+            for entry in entries:
+                if _is_usable(entry.name):
+                    name = entry.name + "/" * entry.is_dir()
+                    names.append(name)
+                    if entry.is_symlink():
+                        links.add(name)
+        names.sort()
+        if datetime.now(UTC).timestamp() * 1e9 - changed_ns > _SETTLED_NS and len(names) <= _REMEMBERED_NAMES:
+            self._remembered[folder] = (changed_ns, (names, links))
             if len(self._remembered) > _REMEMBERED_FOLDERS:
                 del self._remembered[next(iter(self._remembered))]
-        return names
+        return names, links
 
     def _leads_inside(self, path: Path) -> bool:
-        if not path.is_symlink() or self._allowed.contains(path.resolve()):
+        if self._allowed.contains(path.resolve()):
             return True
         log.warning("link_leads_outside", path=str(path))
         return False
@@ -144,6 +186,41 @@ class LocalFolder:
         with _faults(key), open(self._path(key), "rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
+
+    def _read_many(self, wanted: Sequence[Wanted]) -> Sequence[PartsOrFault]:
+        folders: dict[str, Path] = {}
+        return [self._read_parts(want, folders) for want in wanted]
+
+    def _read_parts(self, want: Wanted, folders: dict[str, Path]) -> PartsOrFault:
+        """``folders`` are those that were followed already, by the part of the key that names them."""
+        try:
+            with _faults(want.key), self._opened(want.key, folders) as file:
+                before = os.fstat(file.fileno())
+                head = file.read(want.head_bytes)
+                tail = b""
+                if want.tail_bytes and before.st_size > want.head_bytes:
+                    tail = os.pread(file.fileno(), want.tail_bytes, max(0, before.st_size - want.tail_bytes))
+                after = os.fstat(file.fileno())
+        except (Fault, OSError) as error:
+            return error
+        if _etag(before) != _etag(after):
+            return Conflict(f"{want.key} is being written by another program; try again when it has finished.", key=want.key)
+        return Parts(head, tail, _etag(after))
+
+    def _opened(self, key: str, folders: dict[str, Path]) -> FileIO:
+        """The file. Its folder is followed once for all files in it, which spares a look at every part of every path."""
+        above, slash, name = key.rpartition("/")
+        if not name or name.startswith(".") or "\0" in key:
+            return FileIO(self._path(key))
+        if above not in folders:
+            folders[above] = self._path(above) if slash else self.root
+        try:
+            return FileIO(os.open(folders[above] / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            # The file itself is a link.
+            return FileIO(self._path(key))
 
     def _write_new(self, key: str, data: bytes) -> ObjectInfo:
         path = self._path(key)
@@ -172,6 +249,12 @@ class LocalFolder:
         return self._head(key)
 
 
+def _first_in(key: str, folder: str) -> str:
+    """The name in ``folder`` that leads to ``key``: the rest of the key, or its first part with the slash."""
+    name, slash, _ = key[len(folder) :].partition("/")
+    return name + slash
+
+
 def _is_usable(name: str) -> bool:
     if name.startswith("."):
         return False
@@ -183,9 +266,12 @@ def _is_usable(name: str) -> bool:
     return True
 
 
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+
+
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
-    etag = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
-    return ObjectInfo(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
+    return ObjectInfo(key, status.st_size, _etag(status), datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from inkwright.dataset.v1.dataset_events_pb2 import VersionFrozen
 from libs.runtime.errors import AlreadyExists, InvalidInput
 from libs.runtime.names import DATASET, VERSION, check_id, new_id
-from libs.runtime.object_store import ObjectStore
 from libs.runtime.paging import Cursor, Page
 from services.dataset.connection_check import Step, check_connection
 from services.dataset.domain import (
@@ -22,9 +21,9 @@ from services.dataset.domain import (
     check_description,
     index_work,
 )
-from services.dataset.pairing import is_image
 from services.dataset.store import Work
 from services.dataset.stores import Stores
+from services.dataset.sync import holds_image
 
 MAX_REQUEST_ID = 64
 MAX_NAMES = 500
@@ -53,7 +52,7 @@ async def create_dataset(
     if taken:
         raise _taken(project, dataset_id)
     store = await stores.open(place)
-    if place.storage_type is StorageType.LOCAL and not await _holds_image(store):
+    if place.storage_type is StorageType.LOCAL and not await holds_image(store):
         raise NoImages(f"{place.path} holds no JPG, PNG or BMP image; put images there, or give another folder.", path=place.path)
     async with work() as w:
         # Another call may have been faster while the folder was looked at.
@@ -162,7 +161,7 @@ async def list_images(
     key: str,
     image_ids: Sequence[str],
 ) -> tuple[Dataset, Page[Image], int]:
-    """In key order, with the number of all that match.
+    """In key order, with the number of all that match (of a search by key at most 10,000).
 
     Raises:
         NotFound: no such dataset.
@@ -173,7 +172,7 @@ async def list_images(
     async with work(read_only=True) as w:
         dataset = await w.datasets.get(name)
         page, total = await w.images.page(
-            dataset.uid, size=size, after=after, state=state, label_state=label_state, key=key, image_ids=image_ids
+            dataset, size=size, after=after, state=state, label_state=label_state, key=key, image_ids=image_ids
         )
     return dataset, page, total
 
@@ -252,17 +251,6 @@ async def list_version_entries(work: Work, name: str, *, size: int, after: Curso
         dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]))
         version = await w.versions.get(dataset, ids["version"])
         return dataset, await w.versions.entries(version, size=size, after=after)
-
-
-async def _holds_image(store: ObjectStore) -> bool:
-    after: str | None = None
-    while True:
-        page = await store.list(after=after)
-        if any(is_image(item.key) for item in page.items):
-            return True
-        if page.next_after is None:
-            return False
-        after = page.next_after
 
 
 def _check_request_id(request_id: str) -> None:

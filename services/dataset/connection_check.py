@@ -11,8 +11,9 @@ from libs.runtime.errors import Fault
 from libs.runtime.logs import get_logger
 from libs.runtime.object_store import ObjectInfo, ObjectStore
 from services.dataset.domain import MAX_IMAGE_BYTES, Image, ImageState, LabelState, Place, Severity, image_id_of
-from services.dataset.examine import measure, read_labels
-from services.dataset.pairing import Candidate, StoredFile, pair
+from services.dataset.examine import read_labels
+from services.dataset.measure import measure
+from services.dataset.pairing import Candidate, pair
 from services.dataset.stores import Stores
 
 log = get_logger()
@@ -94,7 +95,7 @@ class _Check:
             page = await self._store.list(after=after)
             items += page.items
             after = page.next_after
-            candidates = pair(StoredFile(item.key, item.size_bytes, item.etag) for item in items)
+            candidates = pair(items)
             if candidates or after is None:
                 break
         some = f"the first {len(items)} files" if after is not None else f"{len(items)} files"
@@ -146,7 +147,7 @@ class _Check:
                 raise _Failed(finding.code, f"{label.key} was read, but cannot be used: {finding.message}")
         return f"{label.key}: {len(labels.boxes)} boxes."
 
-    def _found(self) -> tuple[ObjectStore, StoredFile]:
+    def _found(self) -> tuple[ObjectStore, ObjectInfo]:
         if self._store is None or self._candidate is None:
             raise _Skipped("No image was found to try it on.")
         return self._store, self._candidate.image

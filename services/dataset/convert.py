@@ -106,6 +106,8 @@ def counts_to_proto(counts: Counts) -> dataset_pb2.DatasetCounts:
         num_rejected=counts.num_rejected,
         num_boxes=counts.num_boxes,
         num_with_findings=counts.num_with_findings,
+        num_submitted=counts.num_submitted,
+        num_returned=counts.num_returned,
     )
 
 
@@ -118,6 +120,8 @@ def counts_from_proto(counts: dataset_pb2.DatasetCounts) -> Counts:
         num_rejected=counts.num_rejected,
         num_boxes=counts.num_boxes,
         num_with_findings=counts.num_with_findings,
+        num_submitted=counts.num_submitted,
+        num_returned=counts.num_returned,
     )
 
 

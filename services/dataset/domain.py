@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import product
 from typing import Final
 
 from libs.runtime.errors import Conflict, InvalidInput, WrongState
@@ -215,6 +216,10 @@ class Counts:
     num_rejected: int = 0
     num_boxes: int = 0
     num_with_findings: int = 0
+    num_submitted: int = 0
+    """Of the labeled ones."""
+    num_returned: int = 0
+    """Of the labeled ones."""
 
     def exchange(self, old: Image | None, new: Image | None) -> "Counts":
         """The counts after ``old`` (None: a new image) became ``new`` (None: it is gone)."""
@@ -233,16 +238,40 @@ class Counts:
             num_rejected=self.num_rejected + sign * (not image.is_usable),
             num_boxes=self.num_boxes + sign * image.num_boxes,
             num_with_findings=self.num_with_findings + sign * bool(image.findings),
+            num_submitted=self.num_submitted + sign * (image.is_usable and image.label_state is LabelState.SUBMITTED),
+            num_returned=self.num_returned + sign * (image.is_usable and image.label_state is LabelState.RETURNED),
         )
+
+    def of_kind(self, state: ImageState, label_state: LabelState) -> int:
+        """How many images are in both states."""
+        match state, label_state:
+            case ImageState.REJECTED, LabelState.UNLABELED:
+                return self.num_rejected
+            case ImageState.REJECTED, _:
+                # Only for the moment between a submission and the news that the image cannot be used any more.
+                return 0
+            case _, LabelState.UNLABELED:
+                return self.num_unlabeled
+            case _, LabelState.LABELED:
+                return self.num_labeled - self.num_submitted - self.num_returned
+            case _, LabelState.SUBMITTED:
+                return self.num_submitted
+            case _:
+                return self.num_returned
+
+
+KINDS: Final = tuple(product(ImageState, LabelState))
+"""The pairs of states that an image can be in."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a running sync has come."""
+    """How far a running sync has come; ``cursor`` is the key up to which all is done, where another process goes on."""
 
     num_seen: int = 0
     num_changed: int = 0
     images_per_second: float = 0.0
+    cursor: str = ""
 
 
 @dataclass(frozen=True)

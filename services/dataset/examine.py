@@ -3,22 +3,22 @@
 import asyncio
 import hashlib
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 
-from libs.ocrkit.image_io import decode_image
 from libs.ocrkit.labels.page import Finding as FileFinding
 from libs.ocrkit.labels.page import LabelUnreadable, TextBox
 from libs.ocrkit.labels.voc import read_voc
 from libs.ocrkit.labels.xml_text import MAX_BYTES as MAX_LABEL_BYTES
-from libs.runtime.errors import Conflict, ImageUndecodable, InvalidInput, NotFound, TooLarge
+from libs.runtime.errors import Conflict, Fault, InvalidInput, NotFound
 from libs.runtime.object_store import ObjectStore
+from libs.runtime.parts import Parts, PartsOrFault, Wanted, read_parts
 from services.dataset.domain import (
     MAX_IMAGE_BYTES,
-    MIN_SIDE_PX,
     Finding,
     Image,
     ImageLabels,
@@ -29,6 +29,7 @@ from services.dataset.domain import (
     Severity,
     image_id_of,
 )
+from services.dataset.measure import HEAD_BYTES, TAIL_BYTES, Pixels, measure_ends, rejected
 from services.dataset.pairing import Candidate
 
 UNREADABLE: Final = "###"
@@ -42,6 +43,10 @@ _SEVERITIES: Final = {
 }
 
 
+Answers = Mapping[str, PartsOrFault]
+"""What was read, by key."""
+
+
 @dataclass(frozen=True)
 class Examined:
     """An index row and the boxes of its label file."""
@@ -50,57 +55,135 @@ class Examined:
     boxes: tuple[LabelBox, ...]
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """What decoding an image shows."""
-
-    width_px: int
-    height_px: int
-    findings: tuple[Finding, ...]
+class _Undecided(Exception):
+    """The parts that were read do not tell."""
 
 
-async def examine(store: ObjectStore, candidate: Candidate, previous: Image | None, *, at: datetime) -> Examined | None:
-    """Look at an image of the folder.
+async def examine(
+    store: ObjectStore, candidates: Sequence[Candidate], previous: Mapping[str, Image], *, at: datetime
+) -> list[Examined | None]:
+    """Look at images of the folder, a hundred or so at a time: beginning and end of each, and its label file.
 
     Args:
-        store: holds it.
-        candidate: the files.
-        previous: its row, where it has one; an image whose content is still the same is not decoded again.
-        at: the row's time.
+        store: holds them.
+        candidates: the files.
+        previous: their rows by image id, where they have one; an image whose content is still the same is not read again.
+        at: the rows' time.
 
     Returns:
-        None when the image went away since it was listed.
+        For each, None when the image went away since it was listed.
     """
-    file = candidate.image
+    rows = [previous.get(image_id_of(candidate.image.key)) for candidate in candidates]
+    wanted = [want for candidate, row in zip(candidates, rows, strict=True) for want in _wanted(candidate, row)]
+    read = dict(zip((want.key for want in wanted), await read_parts(store, wanted), strict=True))
+    examined: list[Examined | None] = []
+    found = await asyncio.to_thread(lambda: [_first_look(*one, read, at=at) for one in zip(candidates, rows, strict=True)])
+    for candidate, row, one in zip(candidates, rows, found, strict=True):
+        if isinstance(one, _Undecided):
+            # Few: a long header, something behind the end, a label file that was written a moment ago.
+            whole = {key: await _whole(store, key, candidate) for key in read if key in candidate.keys}
+            one = await asyncio.to_thread(_examined, candidate, row, whole, at=at, is_whole=True)
+        examined.append(one)
+    return examined
+
+
+def _wanted(candidate: Candidate, row: Image | None) -> Iterator[Wanted]:
+    file, label = candidate.image, candidate.label
+    if file.size_bytes <= MAX_IMAGE_BYTES and not (row and row.store_etag == file.etag):
+        yield Wanted(file.key, file.size_bytes, file.etag, HEAD_BYTES, TAIL_BYTES)
+    if label:
+        yield Wanted(label.key, label.size_bytes, label.etag, MAX_LABEL_BYTES + 1, is_checked=True)
+
+
+def _first_look(candidate: Candidate, row: Image | None, read: Answers, *, at: datetime) -> Examined | _Undecided | None:
     try:
-        pixels = await _pixels(store, candidate, previous)
+        return _examined(candidate, row, read, at=at, is_whole=False)
+    except _Undecided as undecided:
+        return undecided
+
+
+async def _whole(store: ObjectStore, key: str, candidate: Candidate) -> PartsOrFault:
+    try:
+        if key == candidate.image.key:
+            return Parts(await store.read(key), b"", candidate.image.etag)
+        found = await read_with_etag(store, key)
+        return Parts(found[0], b"", found[1]) if found else NotFound(f"There is no {key}.", key=key)
+    except (Fault, OSError) as error:
+        return error
+
+
+def _examined(candidate: Candidate, row: Image | None, read: Answers, *, at: datetime, is_whole: bool) -> Examined | None:
+    file, label = candidate.image, candidate.label
+    try:
+        pixels = _pixels(candidate, row, read)
     except NotFound:
         return None
-    rejected = any(finding.severity is Severity.REJECTED for finding in pixels.findings)
+    is_rejected = any(finding.severity is Severity.REJECTED for finding in pixels.findings)
     image = Image(
         image_id=image_id_of(file.key),
         key=file.key,
-        state=ImageState.REJECTED if rejected else ImageState.USABLE,
-        label_state=previous.label_state if previous else LabelState.UNLABELED,
+        state=ImageState.REJECTED if is_rejected else ImageState.USABLE,
+        label_state=row.label_state if row else LabelState.UNLABELED,
         width_px=pixels.width_px,
         height_px=pixels.height_px,
         size_bytes=file.size_bytes,
         store_etag=file.etag,
-        label_key=candidate.label.key if candidate.label else "",
-        label_etag=candidate.label.etag if candidate.label else "",
-        label_digest=previous.label_digest if previous else "",
+        label_key=label.key if label else "",
+        label_etag=label.etag if label else "",
+        label_digest=row.label_digest if row else "",
         image_findings=pixels.findings + _shared(candidate),
         shares_label_with=candidate.shares_label_with,
         update_time=at,
     )
-    if rejected:
+    if is_rejected:
         # Without a size there is nothing to measure boxes against.
         return Examined(image.without_labels(), ())
-    try:
-        labels = await read_labels(store, image) if image.label_key else ImageLabels()
-    except (Conflict, InvalidInput, OSError) as error:
-        labels = ImageLabels((), (Finding(Severity.REJECTED, "LABEL_UNREADABLE", str(error)),), image.label_etag)
+    labels = _labels(image, read[label.key], is_whole=is_whole) if label else ImageLabels()
     return Examined(image.with_labels(labels, label_key=image.label_key, at=at), labels.boxes)
+
+
+def _pixels(candidate: Candidate, row: Image | None, read: Answers) -> Pixels:
+    """
+    Raises:
+        NotFound: the image went away.
+        _Undecided: the whole file has to be looked at.
+    """
+    file = candidate.image
+    if row is not None and row.store_etag == file.etag:
+        return Pixels(row.width_px, row.height_px, tuple(finding for finding in row.image_findings if finding.code != "LABEL_SHARED"))
+    if file.size_bytes > MAX_IMAGE_BYTES:
+        message = f"The file has {file.size_bytes} bytes, more than the {MAX_IMAGE_BYTES} allowed; store the image smaller."
+        return rejected("TOO_LARGE", message)
+    match read[file.key]:
+        case Parts(head, tail):
+            pixels = measure_ends(head, tail, file.size_bytes)
+            if pixels is None:
+                raise _Undecided
+            return pixels
+        case (Conflict() | InvalidInput() | OSError()) as error:
+            return rejected("NOT_READABLE", str(error))
+        case error:
+            raise error
+
+
+def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> ImageLabels:
+    """
+    Raises:
+        _Undecided: the file was written since it was listed.
+    """
+    match answer:
+        case Parts(data, _, etag):
+            if etag != image.label_etag and not is_whole:
+                raise _Undecided
+            return labels_from_bytes(data, etag, image)
+        case NotFound():
+            return ImageLabels()
+        case (Conflict() | InvalidInput() | OSError()) as error:
+            if not is_whole:
+                raise _Undecided
+            return ImageLabels((), (Finding(Severity.REJECTED, "LABEL_UNREADABLE", str(error)),), image.label_etag)
+        case error:
+            raise error
 
 
 async def read_labels(store: ObjectStore, image: Image) -> ImageLabels:
@@ -177,37 +260,6 @@ def _quad(box: TextBox) -> Quad:
 
 def _finding(finding: FileFinding) -> Finding:
     return Finding(_SEVERITIES[finding.severity], finding.code, finding.message, finding.line or 0)
-
-
-async def _pixels(store: ObjectStore, candidate: Candidate, previous: Image | None) -> Pixels:
-    file = candidate.image
-    if previous is not None and previous.store_etag == file.etag:
-        kept = tuple(finding for finding in previous.image_findings if finding.code != "LABEL_SHARED")
-        return Pixels(previous.width_px, previous.height_px, kept)
-    if file.size_bytes > MAX_IMAGE_BYTES:
-        message = f"The file has {file.size_bytes} bytes, more than the {MAX_IMAGE_BYTES} allowed; store the image smaller."
-        return _rejected("TOO_LARGE", message)
-    try:
-        data = await store.read(file.key)
-    except (InvalidInput, OSError) as error:
-        return _rejected("NOT_READABLE", str(error))
-    return await asyncio.to_thread(measure, data)
-
-
-def measure(data: bytes) -> Pixels:
-    """The size of an image's upright pixels, and why it cannot be used where it cannot; its size is 0 when it does not decode."""
-    try:
-        height_px, width_px = decode_image(data).shape[:2]
-    except (ImageUndecodable, TooLarge) as fault:
-        return _rejected(fault.reason, fault.message)
-    if min(width_px, height_px) <= MIN_SIDE_PX:
-        message = f"The image has {width_px} x {height_px} pixels; both sides must be over {MIN_SIDE_PX}. Use a larger picture."
-        return Pixels(width_px, height_px, (Finding(Severity.REJECTED, "SIDE_TOO_SHORT", message),))
-    return Pixels(width_px, height_px, ())
-
-
-def _rejected(code: str, message: str) -> Pixels:
-    return Pixels(0, 0, (Finding(Severity.REJECTED, code, message),))
 
 
 def _shared(candidate: Candidate) -> tuple[Finding, ...]:

@@ -1,22 +1,14 @@
-"""The files of a folder: which image has which label file, and what changed since the last sync."""
+"""The files of a folder: which image has which label file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.dataset.domain import image_id_of, source_tag
+from libs.runtime.object_store import ObjectInfo
+from services.dataset.domain import source_tag
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 LABEL_SUFFIX: Final = ".xml"
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file as a listing shows it."""
-
-    key: str
-    size_bytes: int
-    etag: str
 
 
 @dataclass(frozen=True)
@@ -29,9 +21,14 @@ class Candidate:
         shares_label_with: keys of other images of the same stem.
     """
 
-    image: StoredFile
-    label: StoredFile | None = None
+    image: ObjectInfo
+    label: ObjectInfo | None = None
     shares_label_with: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the image and its label file."""
+        return (self.image.key, self.label.key) if self.label else (self.image.key,)
 
     @property
     def source_tag(self) -> str:
@@ -63,10 +60,10 @@ def is_image(key: str) -> bool:
     return suffix_of(key) in IMAGE_SUFFIXES
 
 
-def pair(files: Iterable[StoredFile]) -> list[Candidate]:
+def pair(files: Iterable[ObjectInfo]) -> list[Candidate]:
     """Give each image its label file. In key order; other files are passed over."""
-    images: dict[str, list[StoredFile]] = {}
-    labels: dict[str, StoredFile] = {}
+    images: dict[str, list[ObjectInfo]] = {}
+    labels: dict[str, ObjectInfo] = {}
     for file in files:
         if is_image(file.key):
             images.setdefault(stem_of(file.key), []).append(file)
@@ -79,30 +76,3 @@ def pair(files: Iterable[StoredFile]) -> list[Candidate]:
             others = tuple(sorted(other.key for other in same_stem if other.key != image.key))
             found.append(Candidate(image, labels.get(stem), others))
     return sorted(found, key=lambda candidate: candidate.image.key)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a sync has to do."""
-
-    to_examine: list[Candidate]
-    gone: list[str]
-    """Ids of images that are no longer there."""
-    num_same: int
-
-
-def compare(candidates: Iterable[Candidate], indexed: Mapping[str, str]) -> Difference:
-    """Compare the folder with the index.
-
-    Args:
-        candidates: from ``pair``.
-        indexed: source tag by image id.
-    """
-    to_examine: list[Candidate] = []
-    there: set[str] = set()
-    for candidate in candidates:
-        image_id = image_id_of(candidate.image.key)
-        there.add(image_id)
-        if indexed.get(image_id) != candidate.source_tag:
-            to_examine.append(candidate)
-    return Difference(to_examine, [image_id for image_id in indexed if image_id not in there], len(there) - len(to_examine))

@@ -1,15 +1,19 @@
-"""Tables of the dataset service. Only ``store`` reads and writes them."""
+"""Tables of the dataset service. Only ``store``, ``image_store`` and ``index_store`` read and write them."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from libs.runtime.tables import UtcDateTime, add_plumbing
 
 MAX_KEY = 1_024
+
+
+BY_CODE_POINT = String(MAX_KEY).with_variant(String(MAX_KEY, collation="C"), "postgresql")
+"""Ordered as stores list their keys, whatever language the database was made for."""
 
 
 class Table(SQLModel, registry=registry()):
@@ -43,11 +47,14 @@ class DatasetRow(Table, table=True):
     num_rejected: int
     num_boxes: int
     num_with_findings: int
+    num_submitted: int = Field(sa_column_kwargs={"server_default": "0"})
+    num_returned: int = Field(sa_column_kwargs={"server_default": "0"})
     sync_number: int
     sync_wanted: bool = Field(index=True)
     num_seen: int
     num_changed: int
     images_per_second: float
+    cursor: str = Field(sa_type=BY_CODE_POINT, sa_column_kwargs={"server_default": text("''")})
     revision: int
     create_time: datetime = Field(sa_type=UtcDateTime)
     update_time: datetime = Field(sa_type=UtcDateTime)
@@ -67,11 +74,15 @@ class ImageRow(Table, table=True):
     """One image of an index. It outlives its dataset's row until the purge has told of it."""
 
     __tablename__ = "image"
-    __table_args__ = (Index("image_by_key", "dataset_uid", "key"), Index("image_by_file_stem", "dataset_uid", "file_stem"))
+    __table_args__ = (
+        Index("image_by_key", "dataset_uid", "key"),
+        Index("image_by_file_stem", "dataset_uid", "file_stem", "key"),
+        Index("image_by_state", "dataset_uid", "state", "label_state", "key"),
+    )
 
     dataset_uid: str = Field(primary_key=True, max_length=40)
     image_id: str = Field(primary_key=True, max_length=40)
-    key: str = Field(max_length=MAX_KEY)
+    key: str = Field(sa_type=BY_CODE_POINT)
     file_stem: str = Field(max_length=MAX_KEY)
     state: str = Field(max_length=20)
     label_state: str = Field(max_length=20)
@@ -99,6 +110,18 @@ class BoxesRow(Table, table=True):
     dataset_uid: str = Field(primary_key=True, max_length=40)
     image_id: str = Field(primary_key=True, max_length=40)
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class StretchRow(Table, table=True):
+    """A part of a listing whose files are all in the index."""
+
+    __tablename__ = "stretch"
+
+    dataset_uid: str = Field(primary_key=True, max_length=40)
+    after: str = Field(primary_key=True, sa_type=BY_CODE_POINT)
+    end: str = Field(sa_type=BY_CODE_POINT)
+    digest: str = Field(max_length=32)
+    num_images: int
 
 
 class ReplacedLabelsRow(Table, table=True):

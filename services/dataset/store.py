@@ -1,13 +1,12 @@
 """Queries over the tables of the dataset service; rows never leave this file."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Insert, and_, delete, func, insert, literal, or_, outerjoin
+from sqlalchemy import ColumnElement, Insert, and_, delete, func, insert, literal, outerjoin
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,26 +19,21 @@ from services.dataset.domain import (
     Counts,
     Dataset,
     DatasetState,
-    Finding,
-    Image,
     ImageState,
-    LabelBox,
-    LabelState,
     Progress,
-    Severity,
     StorageType,
     Version,
     VersionEntry,
     digest_of,
 )
-from services.dataset.pairing import file_stem_of
+from services.dataset.image_store import Images
+from services.dataset.index_store import Index
 from services.dataset.rows import (
     METADATA,
     BoxesRow,
     DatasetRow,
     ImageRow,
     PurgeRow,
-    ReplacedLabelsRow,
     VersionEntryRow,
     VersionRow,
 )
@@ -125,102 +119,6 @@ class Datasets:
         return _dataset(row) if row else None
 
 
-class Images:
-    """The index."""
-
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
-
-    async def get(self, dataset: Dataset, image_id: str) -> Image:
-        """One row.
-
-        Raises:
-            NotFound: the index has no such image.
-        """
-        row = await self._session.get(ImageRow, (dataset.uid, image_id))
-        if row is None:
-            name = dataset.image_name(image_id)
-            raise NotFound(f"There is no image {name}; list the images, or sync the dataset if the file is new.", name=name)
-        return _image(row)
-
-    async def many(self, dataset_uid: str, image_ids: Sequence[str]) -> dict[str, Image]:
-        """Those of the ids that are there, at most a few hundred."""
-        where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(image_ids)
-        rows = (await self._session.exec(select(ImageRow).where(where))).all()
-        return {row.image_id: _image(row) for row in rows}
-
-    async def source_tags(self, dataset_uid: str) -> dict[str, str]:
-        """By image id, of the whole index."""
-        query = select(_IMAGE.image_id, _IMAGE.source_tag).where(_IMAGE.dataset_uid == dataset_uid)
-        return {image_id: tag for image_id, tag in await self._session.exec(query)}  # noqa: C416 - rows are no pairs to mypy
-
-    async def page(
-        self,
-        dataset_uid: str,
-        *,
-        size: int,
-        after: Cursor,
-        state: ImageState | None = None,
-        label_state: LabelState | None = None,
-        key: str = "",
-        image_ids: Sequence[str] = (),
-    ) -> tuple[Page[Image], int]:
-        """In key order, and how many match over all pages."""
-        conditions: list[ColumnElement[bool]] = [_IMAGE.dataset_uid == dataset_uid]
-        if state:
-            conditions.append(_IMAGE.state == state)
-        if label_state:
-            conditions.append(_IMAGE.label_state == label_state)
-        if key:
-            conditions.append(or_(_IMAGE.key == key, _IMAGE.file_stem == key))
-        if image_ids:
-            conditions.append(_IMAGE.image_id.in_(image_ids))
-        total = (await self._session.exec(select(func.count()).select_from(ImageRow).where(*conditions))).one()
-        if after:
-            conditions.append(_IMAGE.key > after[0])
-        query = select(ImageRow).where(*conditions).order_by(_IMAGE.key).limit(size + 1)
-        rows = list((await self._session.exec(query)).all())
-        return Page([_image(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None), total
-
-    async def put(self, dataset_uid: str, image: Image, boxes: tuple[LabelBox, ...] | None = None) -> None:
-        """Save a new or changed row; ``None`` leaves its boxes as they are."""
-        fields = _image_fields(image)
-        row = await self._session.get(ImageRow, (dataset_uid, image.image_id))
-        if row is None:
-            self._session.add(ImageRow(dataset_uid=dataset_uid, image_id=image.image_id, **fields))
-            # The boxes' foreign key needs the row to be there first.
-            await self._session.flush()
-        else:
-            for field, value in fields.items():
-                setattr(row, field, value)
-        if boxes is not None:
-            await self._session.merge(BoxesRow(dataset_uid=dataset_uid, image_id=image.image_id, data=boxes_to_bytes(boxes)))
-
-    async def remove(self, dataset_uid: str, image_ids: Iterable[str]) -> None:
-        """Forget rows and their boxes."""
-        where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(list(image_ids))
-        await self._session.exec(delete(ImageRow).where(where))
-
-    async def some(self, dataset_uid: str, limit: int) -> list[Image]:
-        """Any rows, at most ``limit``."""
-        rows = (await self._session.exec(select(ImageRow).where(_IMAGE.dataset_uid == dataset_uid).limit(limit))).all()
-        return [_image(row) for row in rows]
-
-    async def keep_replaced(self, dataset: Dataset, image: Image, etag: str, data: bytes, *, at: datetime) -> None:
-        """Keep the label file that is about to be replaced."""
-        self._session.add(
-            ReplacedLabelsRow(
-                uid=new_id("old"),
-                dataset=dataset.name,
-                image_id=image.image_id,
-                label_key=image.label_key,
-                etag=etag,
-                data=data,
-                replace_time=at,
-            )
-        )
-
-
 class Versions:
     """Frozen versions and their entries."""
 
@@ -302,6 +200,11 @@ class DatasetWork(UnitOfWork):
         return Images(self.session)
 
     @cached_property
+    def index(self) -> Index:
+        """The same as syncs use it."""
+        return Index(self.session)
+
+    @cached_property
     def versions(self) -> Versions:
         """Their versions."""
         return Versions(self.session)
@@ -333,7 +236,7 @@ def _dataset(row: DatasetRow) -> Dataset:
         counts=Counts(**{name.name: getattr(row, name.name) for name in fields(Counts)}),
         sync_number=row.sync_number,
         sync_wanted=row.sync_wanted,
-        progress=Progress(row.num_seen, row.num_changed, row.images_per_second),
+        progress=Progress(row.num_seen, row.num_changed, row.images_per_second, row.cursor),
         revision=row.revision,
         create_time=row.create_time,
         update_time=row.update_time,
@@ -345,38 +248,6 @@ def _dataset_fields(dataset: Dataset) -> dict[str, Any]:
     del values["uid"]
     counts, progress = values.pop("counts"), values.pop("progress")
     return {**values, **counts, **progress}
-
-
-def _image(row: ImageRow) -> Image:
-    return Image(
-        image_id=row.image_id,
-        key=row.key,
-        state=ImageState(row.state),
-        label_state=LabelState(row.label_state),
-        width_px=row.width_px,
-        height_px=row.height_px,
-        size_bytes=row.size_bytes,
-        store_etag=row.store_etag,
-        label_key=row.label_key,
-        label_etag=row.label_etag,
-        label_digest=row.label_digest,
-        num_boxes=row.num_boxes,
-        image_findings=_findings(row.image_findings),
-        label_findings=_findings(row.label_findings),
-        shares_label_with=tuple(row.shares_label_with),
-        update_time=row.update_time,
-    )
-
-
-def _image_fields(image: Image) -> dict[str, Any]:
-    values = asdict(image)
-    del values["image_id"]
-    lists = {name: list(values[name]) for name in ("image_findings", "label_findings", "shares_label_with")}
-    return {**values, **lists, "file_stem": file_stem_of(image.key), "source_tag": image.source_tag}
-
-
-def _findings(stored: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    return tuple(Finding(Severity(one["severity"]), one["code"], one["message"], one["line"]) for one in stored)
 
 
 def _version(row: VersionRow) -> Version:

@@ -5,6 +5,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -15,7 +17,9 @@ from libs.runtime.grpc_client import call
 from libs.runtime.names import InvalidName
 from libs.runtime.paging import InvalidPageToken
 from libs.runtime.testing import assert_eventually
+from services.dataset import stretches
 from services.dataset.domain import NoImages, StorageNotOffered
+from services.dataset.measure import HEAD_BYTES
 from tests.integration.conftest import ON_LOCAL, Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, dataset_world
@@ -94,6 +98,53 @@ async def test_every_kind_of_bad_input_is_a_finding_on_its_row(world: World) -> 
     assert (counts.num_boxes, counts.num_with_findings) == (3, 7)
 
 
+async def test_large_files_are_judged_by_their_ends(world: World) -> None:
+    def large(name: str) -> bytes:
+        pixels = np.random.default_rng(1).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+        data: bytes = cv2.imencode(Path(name).suffix, pixels)[1].tobytes()
+        assert len(data) > 3 * HEAD_BYTES
+        (world.folder / name).write_bytes(data)
+        return data
+
+    for name in ("jpeg.jpg", "png.png", "bmp.bmp"):
+        data = large(name)
+        (world.folder / f"cut-{name}").write_bytes(data[:-200])
+    jpeg = (world.folder / "jpeg.jpg").read_bytes()
+    comment = b"\xff\xfe" + (60_000).to_bytes(2, "big") + bytes(59_998)
+    (world.folder / "long-header.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
+    (world.folder / "more-behind.jpg").write_bytes(jpeg + bytes(5000))
+    (world.folder / "cut-long-header.jpg").write_bytes(jpeg[:2] + comment[:30_000])
+
+    images = await world.images((await world.indexed()).name)
+    for name, image in images.items():
+        if name.startswith("cut-"):
+            assert codes(image) == [("IMAGE_UNDECODABLE", FINDING.REJECTED)], name
+            assert "ends" in image.findings[0].message or "cut off" in image.findings[0].message, name
+        else:
+            assert (image.width_px, image.height_px, codes(image)) == (300, 200, []), name
+    assert len(images) == 9
+
+
+async def test_labels_are_found_where_a_listing_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stretches, "SIZE", 2)
+    names = [f"{folder}{stem}" for folder in ("", "p.q/", "p/") for stem in ("a", "a.b", "a.c", "p")]
+    for name in names:
+        write_labels(write_image(world.folder / f"{name}.jpg").with_suffix(".xml"), [(name, (5, 5, 50, 30))])
+    dataset = await world.indexed()
+    assert (dataset.counts.num_images, dataset.counts.num_labeled) == (12, 12)
+    for name in names:
+        (world.folder / f"{name}.xml").rename(world.folder / f"{name}.XML")
+        synced = await world.sync(dataset.name)
+        assert (synced.counts.num_images, synced.counts.num_labeled) == (12, 12), name
+    for number, name in enumerate(names, start=1):
+        (world.folder / f"{name}.XML").unlink()
+        synced = await world.sync(dataset.name)
+        assert (synced.counts.num_images, synced.counts.num_labeled) == (12, 12 - number), name
+    for name in names:
+        (world.folder / f"{name}.jpg").rename(world.folder / f"{name}.bmp.jpg")
+    assert sorted(await world.images((await world.sync(dataset.name)).name)) == sorted(f"{name}.bmp.jpg" for name in names)
+
+
 async def test_indexing_copies_no_image_into_the_home(world: World) -> None:
     for number in range(3):
         write_image(world.folder / f"{number}.png", width_px=90 + number)
@@ -133,6 +184,14 @@ async def test_images_are_listed_page_by_page_and_filtered(world: World) -> None
         )
     assert list(await world.images(dataset.name, state=dataset_pb2.Image.REJECTED)) == ["i5.png"]
     assert list(await world.images(dataset.name, label_state=dataset_pb2.Image.LABELED)) == ["i3.png"]
+    unlabeled = dataset_service_pb2.ListImagesRequest(parent=dataset.name, label_state=dataset_pb2.Image.UNLABELED, page_size=4)
+    first = await call(world.dataset.ListImages, unlabeled)
+    unlabeled.page_token = first.next_page_token
+    rest = await call(world.dataset.ListImages, unlabeled)
+    assert [image.key for image in (*first.images, *rest.images)] == [f"i{number}.png" for number in (0, 1, 2, 4, 5, 6)]
+    assert (first.total_size, rest.total_size, rest.next_page_token) == (6, 6, "")
+    usable = dataset_service_pb2.ListImagesRequest(parent=dataset.name, state=dataset_pb2.Image.USABLE, key="i3")
+    assert (await call(world.dataset.ListImages, usable)).total_size == 1
     assert list(await world.images(dataset.name, key="i2")) == ["i2.png"]
     assert list(await world.images(dataset.name, key="i2.png")) == ["i2.png"]
     assert await world.images(dataset.name, key="i") == {}

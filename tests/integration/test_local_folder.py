@@ -3,14 +3,16 @@
 import errno
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from libs.runtime import local_folder
-from libs.runtime.allowed_roots import AllowedRoots
+from libs.runtime.allowed_roots import AllowedRoots, OutsideRoots
 from libs.runtime.errors import AlreadyExists, InvalidInput, NoReadyInstance, NotFound
 from libs.runtime.local_folder import LocalFolder
 from libs.runtime.object_store import ObjectStore
+from libs.runtime.parts import Parts, Wanted, read_parts
 from tests.integration.listing import all_keys, fill
 
 
@@ -24,6 +26,39 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(root: Path) -> ObjectStore:
     return LocalFolder(root)
+
+
+async def test_parts_of_many_objects_come_in_their_order(root: Path, tmp_path: Path) -> None:
+    fill(root, "a/first.bin", "second.bin")
+    (root / "a" / "link.bin").symlink_to(root / "second.bin")
+    (tmp_path / "outside.bin").write_bytes(b"x")
+    (root / "outside.bin").symlink_to(tmp_path / "outside.bin")
+    local = LocalFolder(root)
+
+    class Remote:
+        """The same store without the shortcut."""
+
+        list, read, head = local.list, local.read, local.head
+
+    for store in (local, cast("ObjectStore", Remote())):
+        wanted = [
+            Wanted("a/first.bin", 11, "listed", 3, 2),
+            Wanted("second.bin", 10, "listed", 100, 2, is_checked=True),
+            Wanted("a/link.bin", 10, "listed", 6),
+            Wanted("gone.bin", 1, "listed", 1),
+            Wanted("outside.bin", 1, "listed", 1),
+            Wanted("../outside.bin", 1, "listed", 1),
+        ]
+        first, second, linked, gone, outside, above = await read_parts(store, wanted)
+        assert isinstance(first, Parts)
+        assert isinstance(second, Parts)
+        assert isinstance(linked, Parts)
+        assert (first.head, first.tail) == (b"a/f", b"in")
+        assert (second.head, second.tail, second.etag) == (b"second.bin", b"", (await local.head("second.bin")).etag)
+        assert linked.head == b"second"
+        assert isinstance(gone, NotFound)
+        assert isinstance(outside, OutsideRoots)
+        assert isinstance(above, OutsideRoots)
 
 
 async def test_what_is_no_file_is_left_out(root: Path, store: ObjectStore) -> None:

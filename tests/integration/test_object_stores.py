@@ -52,6 +52,30 @@ async def test_a_prefix_narrows_the_listing(prefix: str, root: Path, store: Obje
     assert await all_keys(store, prefix=prefix, limit=2) == sorted(key for key in KEYS if key.startswith(prefix))
 
 
+async def test_a_listing_begins_behind_any_key(root: Path, store: ObjectStore) -> None:
+    fill(root, *KEYS)
+    for prefix in ("", "a", "a/", "c/d/"):
+        for after in (
+            "",
+            "A",
+            "a",
+            "a.jpg",
+            "a/",
+            "a/b.jpg",
+            "a/c",
+            "a/c/",
+            "a/c/x",
+            "a/z",
+            "a1",
+            "c/d/f",
+            "c/d/e/f.jpg",
+            "c/\U0010ffff",
+            "z",
+        ):
+            found = [item.key for item in (await store.list(prefix, after=after)).items]
+            assert found == sorted(key for key in KEYS if key.startswith(prefix) and key > after), (prefix, after)
+
+
 async def test_a_listing_says_what_a_look_says(root: Path, store: ObjectStore) -> None:
     fill(root, "a.jpg")
     os.utime(root / "a.jpg", (1_700_000_000, 1_700_000_000))

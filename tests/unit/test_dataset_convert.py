@@ -27,7 +27,7 @@ def test_findings_come_back(finding: Finding) -> None:
     assert convert.finding_from_proto(convert.finding_to_proto(finding)) == finding
 
 
-@given(st.builds(Counts, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS))
+@given(st.builds(Counts, *[NUMBERS] * 8))
 def test_counts_come_back(counts: Counts) -> None:
     assert convert.counts_from_proto(convert.counts_to_proto(counts)) == counts
 

@@ -1,0 +1,206 @@
+"""`make bench-index`: a folder of a million files, indexed by the running service, beside a bare loop over the same files.
+
+The bare loop does what cannot be left out: it lists a folder, reads the beginning of each image and its header, reads and parses each
+label file with the reader of the service; it keeps nothing. It runs over a part of the folders before and after the service does.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
+from libs.ocrkit.image_header import read_header
+from libs.ocrkit.labels.voc import read_voc
+from libs.runtime.grpc_client import call
+from libs.runtime.testing import assert_eventually, nats_server
+from tests.bench.file_tree import IN_A_FOLDER, Tree, grow
+from tests.bench.report import Report, Table, command_line
+from tests.integration.dataset_process import DatasetProcess, Memory, dataset_process
+
+BARE_FOLDERS = 40
+ANSWERS = 40
+"""Of each kind of question."""
+TIMEOUT_SECONDS = 7200.0
+SETTLED_FILES = 100_000
+"""Memory may not grow much behind these."""
+
+
+@dataclass
+class Indexing:
+    """What was measured of the service."""
+
+    seconds: float
+    again_seconds: float
+    settled: Memory
+    ended: Memory
+    again: Memory
+    num_images: int
+
+
+def bare_loop(folders: Sequence[Path]) -> float:
+    """Files a second of the loop that keeps nothing."""
+    began, num_files = time.perf_counter(), 0
+    for folder in folders:
+        for name in sorted(os.listdir(folder)):
+            num_files += 1
+            with open(folder / name, "rb") as file:
+                if name.endswith(".xml"):
+                    read_voc(file.read(), width_px=640, height_px=360)
+                else:
+                    read_header(file.read(16 * 1024))
+    return num_files / (time.perf_counter() - began)
+
+
+async def index(service: DatasetProcess, tree: Tree) -> tuple[str, Indexing]:
+    """Let the service index the tree, then sync it again unchanged."""
+    settled: Memory | None = None
+
+    async def indexed() -> None:
+        nonlocal settled
+        # Each question takes time from the sync.
+        await asyncio.sleep(0.3)
+        dataset = await service.get(name)
+        if dataset.error_message:
+            raise SystemExit(f"bench-index stopped: {dataset.error_message}")
+        if settled is None and 2 * dataset.progress.num_seen >= min(SETTLED_FILES, tree.num_files // 2):
+            settled = service.memory()
+        assert dataset.sync_number == 1
+
+    async def synced_again() -> dataset_pb2.Dataset:
+        dataset = await service.get(name)
+        assert dataset.sync_number == 2
+        return dataset
+
+    began = time.perf_counter()
+    name = await service.create(tree.root)
+    await assert_eventually(indexed, timeout_seconds=TIMEOUT_SECONDS)
+    seconds, ended = time.perf_counter() - began, service.memory()
+    began = time.perf_counter()
+    await service.sync(name)
+    dataset = await assert_eventually(synced_again, timeout_seconds=TIMEOUT_SECONDS)
+    again_seconds = time.perf_counter() - began
+    return name, Indexing(seconds, again_seconds, settled or ended, ended, service.memory(), dataset.counts.num_images)
+
+
+def questions(service: DatasetProcess, name: str, tree: Tree) -> dict[str, Callable[[], Awaitable[object]]]:
+    """What people ask of an index, each to be asked many times."""
+
+    def images(**wanted: object) -> Callable[[], Awaitable[object]]:
+        request = dataset_service_pb2.ListImagesRequest(parent=name, **wanted)  # type: ignore[arg-type]
+        return lambda: call(service.stub.ListImages, request)
+
+    last = tree.folders()[-1].relative_to(tree.root)
+    return {
+        "dataset with its counts": lambda: service.get(name),
+        "first page of images": images(),
+        "page of 1,000 images": images(page_size=1000),
+        "images that are labelled": images(label_state=dataset_pb2.Image.LABELED),
+        "images that are unlabelled (none)": images(label_state=dataset_pb2.Image.UNLABELED),
+        "images that are rejected (none)": images(state=dataset_pb2.Image.REJECTED),
+        "search by key": images(key=f"{last}/page00000.jpg"),
+        "search by file name (one in each folder)": images(key="page00007"),
+        "search for what is not there": images(key="nothing"),
+    }
+
+
+async def ask(service: DatasetProcess, name: str, tree: Tree) -> dict[str, list[float]]:
+    """Milliseconds of each answer, by question; and of pages far behind the first, one after another."""
+    taken: dict[str, list[float]] = {}
+
+    async def timed(title: str, question: Callable[[], Awaitable[object]]) -> object:
+        began = time.perf_counter()
+        answer = await question()
+        taken.setdefault(title, []).append(1000 * (time.perf_counter() - began))
+        return answer
+
+    for title, question in questions(service, name, tree).items():
+        await question()
+        for _ in range(ANSWERS):
+            await timed(title, question)
+    request = dataset_service_pb2.ListImagesRequest(parent=name, page_size=1000)
+    for _ in range(ANSWERS):
+        answer = await timed("pages of 1,000 images, one after another", lambda: call(service.stub.ListImages, request))
+        assert isinstance(answer, dataset_service_pb2.ListImagesResponse)
+        request.page_token = answer.next_page_token
+    return taken
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of them lie."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+async def measure(num_files: int, folder: Path) -> tuple[Indexing, list[float], dict[str, list[float]]]:
+    """Everything: the service, the bare loop's files a second before and after it, milliseconds of answers."""
+    tree = grow(folder / "tree", num_files)
+    part = tree.folders()[:: max(1, num_files // IN_A_FOLDER // BARE_FOLDERS)]
+    # Until the kernel has the entries of these folders at hand, the first loop would measure the disk.
+    bare_loop(part[:2])
+    bare = [bare_loop(part)]
+    async with nats_server(folder / "nats") as nats, dataset_process(folder, tree.root, nats) as service:
+        name, indexing = await index(service, tree)
+        bare.append(bare_loop(part))
+        return indexing, bare, await ask(service, name, tree)
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.indexing", description="Index a large folder beside a bare loop.")
+    parser.add_argument("--files", type=int, default=1_000_000, help="images and label files together")
+    parser.add_argument("--out", default="", help="name of the report")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "nats").mkdir()
+        indexing, bare, answers = asyncio.run(measure(options.files, Path(name)))
+    report(options.files, options.out, indexing, bare, answers).write()
+
+
+def report(num_files: int, out: str, indexing: Indexing, bare: list[float], answers: dict[str, list[float]]) -> Report:
+    """The figures as tables."""
+    rate, bare_rate = num_files / indexing.seconds, statistics.mean(bare)
+    grown = indexing.ended.anonymous - indexing.settled.anonymous
+    peak = max(indexing.ended.peak, indexing.again.peak) - indexing.settled.peak
+    goals = [
+        ("files a second, service", f"{rate:.0f}", ""),
+        ("files a second, bare loop (mean of before and after)", f"{bare_rate:.0f}", ""),
+        ("service over bare loop", f"{rate / bare_rate:.2f}", "0.70 or above"),
+        ("seconds of the first index", f"{indexing.seconds:.1f}", ""),
+        ("seconds of a sync of the unchanged folder", f"{indexing.again_seconds:.1f}", ""),
+        ("first index over unchanged sync", f"{indexing.seconds / indexing.again_seconds:.1f}", "20 or above"),
+        (f"growth of RssAnon behind the first {SETTLED_FILES:,} files, MiB", f"{grown:.1f}", "below 50"),
+        (f"growth of VmHWM behind the first {SETTLED_FILES:,} files, MiB", f"{peak:.1f}", "below 50"),
+        ("RssAnon at the end, MiB", f"{indexing.ended.anonymous:.1f}", ""),
+        ("slowest p95 of answers, ms", f"{max(percentile(taken, 0.95) for taken in answers.values()):.1f}", "200 or below"),
+    ]
+    rows = [(title, f"{statistics.median(taken):.1f}", f"{percentile(taken, 0.95):.1f}") for title, taken in answers.items()]
+    return Report(
+        name=f"index-{out}" if out else "index",
+        title=f"The index of {num_files:,} files",
+        command=command_line("bench-index", FILES=num_files if num_files != 1_000_000 else 0, OUT=out),
+        tables=[Table("Goals", ("what", "measured", "goal"), goals), Table("Answers", ("question", "median ms", "p95 ms"), rows)],
+        figures={
+            "num_files": num_files,
+            "num_images": indexing.num_images,
+            "seconds": indexing.seconds,
+            "again_seconds": indexing.again_seconds,
+            "bare_files_per_second": bare,
+            "rss_anon_mib": {"settled": indexing.settled.anonymous, "ended": indexing.ended.anonymous, "again": indexing.again.anonymous},
+            "vm_hwm_mib": {"settled": indexing.settled.peak, "ended": indexing.ended.peak, "again": indexing.again.peak},
+            "answers_ms": answers,
+        },
+        remarks=(
+            "Half of the files are images, half are the label files beside them, each with four lines of text; hard links of a few files.",
+            "The bare loop lists, reads the beginning of each image and its header, and reads each label file with the service's reader.",
+            f"It runs over {BARE_FOLDERS} of the folders, in a process of its own beside the idle service.",
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

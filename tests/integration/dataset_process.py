@@ -1,0 +1,90 @@
+"""A dataset service in a process of its own, and what the kernel says of its memory."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
+from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from libs.runtime.child import Child
+from libs.runtime.grpc_client import call, connect
+from libs.runtime.testing import NatsServer, assert_eventually, can_connect, free_port
+from tests.trust import CREDENTIALS, keyed
+
+if TYPE_CHECKING:
+    from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub
+
+
+@dataclass(frozen=True)
+class Memory:
+    """MiB of a process: what is its own now, and the most that it ever held, mapped files included."""
+
+    anonymous: float
+    peak: float
+
+
+@dataclass
+class DatasetProcess:
+    """A running service; ``kill`` and ``start`` as often as needed."""
+
+    home: Path
+    roots: Path
+    nats: NatsServer
+    port: int
+    stub: "DatasetServiceAsyncStub"
+    child: Child | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it listens."""
+        env = {
+            "INKWRIGHT_HOME": str(self.home),
+            "INKWRIGHT_ROOTS": str(self.roots),
+            "INKWRIGHT_NATS_URL": self.nats.url,
+            "INKWRIGHT_DATASET_ADDRESS": f"127.0.0.1:{self.port}",
+            "INKWRIGHT_LOG_LEVEL": "warning",
+        }
+        self.child = await Child.start([sys.executable, "-m", "services.dataset.main"], name="dataset", env=env)
+        await assert_eventually(lambda: can_connect(self.port), timeout_seconds=60)
+
+    async def kill(self) -> None:
+        """Kill it where it stands."""
+        assert self.child is not None
+        self.child.kill()
+        await self.child.wait()
+
+    def memory(self) -> Memory:
+        """Of the process itself, from the kernel."""
+        assert self.child is not None
+        lines = Path(f"/proc/{self.child.pid}/status").read_text(encoding="utf-8").splitlines()
+        said = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+        return Memory(int(said["RssAnon"][0]) / 1024, int(said["VmHWM"][0]) / 1024)
+
+    async def create(self, folder: Path) -> str:
+        """Register a folder; gives the dataset's name."""
+        body = dataset_pb2.Dataset(path=str(folder))
+        request = dataset_service_pb2.CreateDatasetRequest(parent="projects/default", dataset_id="large", dataset=body)
+        return (await call(self.stub.CreateDataset, request)).name
+
+    async def sync(self, name: str) -> None:
+        """Ask for a sync."""
+        await call(self.stub.SyncDataset, dataset_service_pb2.SyncDatasetRequest(name=name))
+
+    async def get(self, name: str) -> dataset_pb2.Dataset:
+        """The dataset."""
+        return await call(self.stub.GetDataset, dataset_service_pb2.GetDatasetRequest(name=name))
+
+
+@asynccontextmanager
+async def dataset_process(folder: Path, roots: Path, nats: NatsServer) -> AsyncIterator[DatasetProcess]:
+    """A started service on SQLite, its home below ``folder``."""
+    port = free_port()
+    async with connect(f"127.0.0.1:{port}", CREDENTIALS) as channel:
+        process = DatasetProcess(keyed(folder / "home"), roots, nats, port, DatasetServiceStub(channel))
+        await process.start()
+        try:
+            yield process
+        finally:
+            await process.kill()
