@@ -11,7 +11,7 @@ HomeOption = Annotated[Path | None, typer.Option(envvar="INKWRIGHT_HOME", help="
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write; it holds the installation's key, so keep it as safe.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it holds the installation's key, so keep it as safe.")],
     home: HomeOption = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; read FILE and say whether it is whole.")] = False,
 ) -> None:
@@ -20,7 +20,7 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `inkctl backup` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `inkctl backup` wrote.")],
     home: HomeOption = None,
 ) -> None:
     """Restore a backup into an empty folder; `make run` with that INKWRIGHT_HOME then starts it."""

@@ -22,7 +22,7 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is t
 @refusals_exit
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
     model: Annotated[str, typer.Option(help="Model to deploy.")],
     instances: Annotated[int, typer.Option(help="Number of instances.")] = 1,
     resource: Annotated[str, typer.Option(help="Resource type of the catalogue.")] = "cpu-1",

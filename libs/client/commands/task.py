@@ -32,7 +32,7 @@ class Mode(StrEnum):
 @refusals_exit
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
     dataset: Annotated[str, typer.Option(help="Dataset to train on.")],
     description: Annotated[str, typer.Option(help="For people.")] = "",
     algorithm: Annotated[str, typer.Option(help="Algorithm.")] = "ocr-high-performance",
