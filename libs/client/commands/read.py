@@ -7,7 +7,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from libs.client.output import Exit, console, errors, fail, progress_bar
+from libs.client.output import Exit, console, counted, errors, fail, progress_bar
 from libs.client.session import refusals_exit
 
 
@@ -25,6 +25,8 @@ def read(
 
     if not out.parent.is_dir():
         fail(f"{out.parent} is no folder", Exit.USAGE)
+    if out.is_dir():
+        fail(f"{out} is a folder; name a file in it", Exit.USAGE)
     with progress_bar() as bar:
         line = bar.add_task("reading", total=None)
         reading = read_folder(
@@ -38,4 +40,6 @@ def read(
     for image in reading.unread:
         errors.print(f"{image.path.name}: {image.message}", markup=False, soft_wrap=True)
     num_lines = sum(len(lines) for lines in reading.pages.values())
-    console.print(f"{len(reading.pages)} images, {num_lines} lines, {len(reading.unread)} could not be read", markup=False)
+    console.print(
+        f"{counted(len(reading.pages), 'image')}, {counted(num_lines, 'line')}, {len(reading.unread):,} could not be read", markup=False
+    )
