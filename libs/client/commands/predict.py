@@ -33,7 +33,8 @@ def predict(
 def show(image: str, answer: dict[str, Any]) -> None:
     """Print what one image says."""
     if not answer.get("success"):
-        errors.print(f"{image}: {answer.get('errorCode')} {answer.get('errorMsg')}: {answer.get('errorDetail', '')}", markup=False)
+        said = f"{answer.get('errorCode')} {answer.get('errorMsg')}: {answer.get('errorDetail', '')}"
+        errors.print(f"{image}: {said}", markup=False, soft_wrap=True)
         return
     console.print(image, markup=False)
     print_table(("TEXT", "CONFIDENCE"), [(line["label"], f"{line['conf']:.3f}") for line in answer["result"]["output"]])
