@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 console = Console(highlight=False)
+unfolded = Console(highlight=False, width=10_000)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -51,8 +52,8 @@ def as_dict(message: Message) -> dict[str, object]:
     return plain
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows below their headings; columns whose cells are numbers stand to the right."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing here yet") -> None:
+    """Print rows below their headings; columns whose cells are numbers stand to the right. Away from a terminal no row is folded."""
     listed = [[str(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
@@ -62,7 +63,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*row)
-    console.print(table, markup=False) if listed else console.print("nothing here yet")
+    if not listed:
+        console.print(empty)
+    elif console.is_terminal:
+        console.print(table, markup=False)
+    else:
+        # What follows in a pipe looks for whole names.
+        unfolded.print(table, markup=False)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:

@@ -21,7 +21,7 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until the ind
 @refusals_exit
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
     path: Annotated[
         str, typer.Option(help="Where the images are: a folder of the server (a plain path or file://…), or oss://bucket/prefix/")
     ],
@@ -112,6 +112,7 @@ def get(
         print_table(
             ("IMAGE", "SEVERITY", "CODE", "LINE", "WHAT TO DO"),
             [(row.key, severity.Name(f.severity), f.code, f.line or "", f.message) for row in rows for f in row.findings],
+            empty="nothing was found on any image",
         )
 
 

@@ -39,8 +39,10 @@ def prelabel(
         run = follow_prelabel(client, run.name)
     if as_json:
         print_json(run)
+    elif wait and not run.num_images:
+        console.print("no page is empty, nothing was read")
     else:
-        console.print(f"{run.num_done - run.num_failed} pages with {run.num_boxes} suggestions by {short(run.model)}")
+        console.print(f"{counted(run.num_done - run.num_failed, 'page')} with {counted(run.num_boxes, 'suggestion')} by {short(run.model)}")
         if run.num_failed:
             console.print(f"{run.num_failed} images could not be read; their pages stay empty")
 
@@ -112,7 +114,7 @@ def save(
     as_json: JsonOption = False,
 ) -> None:
     """Make a page say what the file says."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     try:
         wanted = TypeAdapter(list[WantedBox]).validate_json(text)
     except ValidationError as error:
@@ -155,9 +157,8 @@ def submit(
     else:
         console.print(f"submitted {counted(len(submitted), 'page')}")
     if waiting:
-        errors.print(
-            f"left alone, with suggestions nobody accepted: {counted(len(waiting), 'page')}; correct them, or add --accept", markup=False
-        )
+        left = counted(len(waiting), "page")
+        errors.print(f"left alone, with suggestions nobody accepted: {left}; correct them, or add --accept", markup=False, soft_wrap=True)
 
 
 def _told(operations: Sequence[page_pb2.Operation]) -> str:
