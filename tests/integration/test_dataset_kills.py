@@ -19,6 +19,8 @@ from tests.integration.conftest import Databases
 from tests.integration.dataset_process import DatasetProcess, dataset_process
 from tests.integration.pictures import write_image, write_labels
 
+pytestmark = pytest.mark.long
+
 NUM_IMAGES = 3000
 KILLS = 3
 
@@ -58,7 +60,7 @@ async def told(home: Path) -> Counter[str]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_an_index_that_is_killed_again_and_again_ends_right(seed: int, tmp_path: Path, long_databases: Databases) -> None:
     chance = random.Random(seed)
     keys = grow(tmp_path / "images")

@@ -15,6 +15,8 @@ from tests.integration.inference_stage import Client, Stage, State, made_up_bund
 from tests.integration.test_inference_life import serving
 from tests.trust import keyed
 
+pytestmark = pytest.mark.long
+
 PAGE = written_page("x")
 
 
@@ -93,7 +95,6 @@ async def test_deployments_outlive_their_only_replica(tmp_path: Path, shared_dat
             await second.becomes("cards", State.RUNNING, num_instances=1)
 
 
-@pytest.mark.long
 async def test_instances_outlive_a_database_that_goes_away(tmp_path: Path, shared_databases: Databases) -> None:
     server, database = shared_databases.postgres, shared_databases.name
     assert server is not None

@@ -21,6 +21,8 @@ from tests.integration.running import running
 from tests.integration.tiny_bundle import write_tiny_bundle
 from tests.integration.trainer_stage import Client, Stage, draw_page, ended, node, stage
 
+pytestmark = pytest.mark.long
+
 NUM_REPLICAS = 3
 NUM_BASES = 10
 
@@ -79,7 +81,6 @@ async def test_those_that_start_together_register_each_base_once(scene: Stage) -
     assert len(heard) == NUM_BASES + 1
 
 
-@pytest.mark.long
 async def test_after_a_restore_a_task_begins_again_once(scene: Stage) -> None:
     scene.datasets.opened.clear()
     async with replicas(scene, 1) as [client]:
@@ -136,7 +137,6 @@ async def test_one_that_starts_leaves_the_uploads_of_the_others_alone(scene: Sta
     assert not list(folder.iterdir())
 
 
-@pytest.mark.long
 async def test_a_node_whose_holder_is_cut_off_runs_in_one_child_at_a_time(scene: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.datasets.opened.clear()
     most = 0
