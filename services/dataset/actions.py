@@ -7,23 +7,12 @@ from libs.runtime.errors import AlreadyExists, InvalidInput
 from libs.runtime.names import DATASET, VERSION, check_id, new_id
 from libs.runtime.paging import Cursor, Page
 from services.dataset.connection_check import Step, check_connection
-from services.dataset.domain import (
-    Dataset,
-    DatasetState,
-    Image,
-    ImageState,
-    LabelState,
-    NoImages,
-    Place,
-    StorageType,
-    Version,
-    VersionEntry,
-    check_description,
-    index_work,
-)
+from services.dataset.domain import Dataset, DatasetState, NoImages, Place, StorageType, check_description, index_work
+from services.dataset.image import Image, ImageState, LabelState
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.sync import holds_image
+from services.dataset.version import Version, VersionEntry
 
 MAX_REQUEST_ID = 64
 MAX_NAMES = 500

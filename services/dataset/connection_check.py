@@ -10,8 +10,9 @@ from typing import Final
 from libs.runtime.errors import Fault
 from libs.runtime.logs import get_logger
 from libs.runtime.object_store import ObjectInfo, ObjectStore
-from services.dataset.domain import MAX_IMAGE_BYTES, Image, ImageState, LabelState, Place, Severity, image_id_of
+from services.dataset.domain import Place
 from services.dataset.examine import read_labels
+from services.dataset.image import MAX_IMAGE_BYTES, Image, ImageState, LabelState, Severity, image_id_of
 from services.dataset.measure import measure
 from services.dataset.pairing import Candidate, pair
 from services.dataset.stores import Stores

@@ -9,7 +9,9 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.times import to_timestamp
 from services.dataset import domain
 from services.dataset.connection_check import Step, StepResult
-from services.dataset.domain import Counts, Dataset, Finding, Image, ImageLabels, LabelBox, Place, Progress, Quad, Version, VersionEntry
+from services.dataset.domain import Counts, Dataset, Place, Progress
+from services.dataset.image import Finding, Image, ImageLabels, ImageState, LabelBox, LabelState, Quad, Severity
+from services.dataset.version import Version, VersionEntry
 
 
 def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -67,22 +69,22 @@ def report_to_proto(steps: Sequence[Step]) -> dataset_pb2.ConnectionReport:
     )
 
 
-def image_state_from_proto(value: int) -> domain.ImageState | None:
+def image_state_from_proto(value: int) -> ImageState | None:
     """Unspecified means any.
 
     Raises:
         InvalidInput: a value this server does not know.
     """
-    return domain.ImageState(enum_name(dataset_pb2.Image.State, value, "state")) if value else None
+    return ImageState(enum_name(dataset_pb2.Image.State, value, "state")) if value else None
 
 
-def label_state_from_proto(value: int) -> domain.LabelState | None:
+def label_state_from_proto(value: int) -> LabelState | None:
     """Unspecified means any.
 
     Raises:
         InvalidInput: a value this server does not know.
     """
-    return domain.LabelState(enum_name(dataset_pb2.Image.LabelState, value, "label_state")) if value else None
+    return LabelState(enum_name(dataset_pb2.Image.LabelState, value, "label_state")) if value else None
 
 
 def enum_name(kind: Any, value: int, field: str) -> str:
@@ -140,7 +142,7 @@ def finding_to_proto(finding: Finding) -> dataset_pb2.Finding:
 
 def finding_from_proto(finding: dataset_pb2.Finding) -> Finding:
     """Field by field."""
-    severity = domain.Severity(dataset_pb2.Finding.Severity.Name(finding.severity))
+    severity = Severity(dataset_pb2.Finding.Severity.Name(finding.severity))
     return Finding(severity, finding.code, finding.message, finding.line)
 
 

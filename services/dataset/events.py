@@ -14,7 +14,7 @@ from libs.runtime.errors import NotFound
 from libs.runtime.hearing import Heard, Hearing
 from libs.runtime.logs import get_logger
 from libs.runtime.names import DATASET, IMAGE
-from services.dataset.domain import Image
+from services.dataset.image import Image
 from services.dataset.store import DatasetWork, Work
 
 log = get_logger()

@@ -17,7 +17,7 @@ from libs.ocrkit.labels.xml_text import MAX_BYTES as MAX_LABEL_BYTES
 from libs.runtime.errors import Conflict, Fault, InvalidInput, NotFound
 from libs.runtime.object_store import ObjectStore
 from libs.runtime.parts import Parts, PartsOrFault, Wanted, read_parts
-from services.dataset.domain import (
+from services.dataset.image import (
     MAX_IMAGE_BYTES,
     Finding,
     Image,

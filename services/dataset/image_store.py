@@ -14,7 +14,8 @@ from libs.runtime.errors import NotFound
 from libs.runtime.names import new_id
 from libs.runtime.paging import Cursor, Page
 from services.dataset.convert import boxes_to_bytes
-from services.dataset.domain import KINDS, Dataset, Finding, Image, ImageState, LabelBox, LabelState, Severity
+from services.dataset.domain import Dataset
+from services.dataset.image import KINDS, Finding, Image, ImageState, LabelBox, LabelState, Severity
 from services.dataset.pairing import file_stem_of
 from services.dataset.rows import METADATA, BoxesRow, ImageRow, ReplacedLabelsRow
 

@@ -7,8 +7,9 @@ from libs.ocrkit.labels.voc import write_voc
 from libs.runtime.errors import AlreadyExists, Conflict, WrongState
 from libs.runtime.object_store import ObjectStore
 from services.dataset.actions import get_image
-from services.dataset.domain import Dataset, Image, ImageChanged, ImageLabels, LabelBox
+from services.dataset.domain import Dataset
 from services.dataset.examine import box_to_file, labels_from_bytes, read_labels, read_with_etag
+from services.dataset.image import Image, ImageChanged, ImageLabels, LabelBox
 from services.dataset.pairing import LABEL_SUFFIX, stem_of
 from services.dataset.store import Work
 from services.dataset.stores import Stores

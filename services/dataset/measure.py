@@ -10,7 +10,7 @@ from typing import Final
 from libs.ocrkit.image_header import ImageHeader, check_complete, ends_whole, read_header
 from libs.ocrkit.image_io import check_num_pixels
 from libs.runtime.errors import Fault, ImageUndecodable, TooLarge
-from services.dataset.domain import MIN_SIDE_PX, Finding, Severity
+from services.dataset.image import MIN_SIDE_PX, Finding, Severity
 
 HEAD_BYTES: Final = 16 * 1024
 """Holds the headers of nearly all images, and small images whole."""

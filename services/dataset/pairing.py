@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.runtime.object_store import ObjectInfo
-from services.dataset.domain import source_tag
+from services.dataset.image import source_tag
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 LABEL_SUFFIX: Final = ".xml"

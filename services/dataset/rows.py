@@ -1,4 +1,4 @@
-"""Tables of the dataset service. Only ``store``, ``image_store`` and ``index_store`` read and write them."""
+"""Tables of the dataset service. Only the files named ``…store`` read and write them."""
 
 from datetime import datetime
 from typing import Any

@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 from inkwright.dataset.v1.dataset_events_pb2 import ImageChanged, ImageRemoved, ImagesIndexed
 from libs.runtime import logs
 from libs.runtime.object_store import ObjectStore
-from services.dataset.domain import Dataset, Image, NoImages, Progress, StorageType, image_id_of
+from services.dataset.domain import Dataset, NoImages, Progress, StorageType
 from services.dataset.examine import Examined, examine
+from services.dataset.image import Image, image_id_of
 from services.dataset.pairing import is_image, pair, stem_of
 from services.dataset.store import DatasetWork, Work
 from services.dataset.stretches import UNSETTLED, Seen, Stretch, edge_stems, files_of_stem, walk

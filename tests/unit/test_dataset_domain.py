@@ -10,25 +10,10 @@ from hypothesis import strategies as st
 
 from libs.runtime.errors import Conflict, InvalidInput
 from libs.runtime.object_store import ObjectInfo
-from services.dataset.domain import (
-    KINDS,
-    Counts,
-    Dataset,
-    DatasetNotReady,
-    DatasetState,
-    Finding,
-    Image,
-    ImageLabels,
-    ImageState,
-    LabelBox,
-    LabelState,
-    Progress,
-    Severity,
-    StorageType,
-    digest_of,
-    image_id_of,
-)
+from services.dataset.domain import Counts, Dataset, DatasetNotReady, DatasetState, Progress, StorageType
+from services.dataset.image import KINDS, Finding, Image, ImageLabels, ImageState, LabelBox, LabelState, Severity, image_id_of
 from services.dataset.pairing import Candidate, file_stem_of, is_image, pair, stem_of, suffix_of
+from services.dataset.version import digest_of
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 BOX = LabelBox("f1", ((0, 0), (9, 0), (9, 9), (0, 9)), "hello")
