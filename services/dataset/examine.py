@@ -1,18 +1,11 @@
 """Looking at one image and its label file: what of it can be used, and what a person should know."""
 
 import asyncio
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-
-from libs.ocrkit.labels.page import Finding as FileFinding
-from libs.ocrkit.labels.page import LabelUnreadable, TextBox
-from libs.ocrkit.labels.voc import read_voc
 from libs.ocrkit.labels.xml_text import MAX_BYTES as MAX_LABEL_BYTES
 from libs.runtime.errors import Conflict, Fault, InvalidInput, NotFound
 from libs.runtime.object_store import ObjectStore
@@ -25,24 +18,15 @@ from services.dataset.image import (
     ImageState,
     LabelBox,
     LabelState,
-    Quad,
     Severity,
     image_id_of,
 )
+from services.dataset.label_file import LabelFile, labels_from_bytes
+from services.dataset.label_reader import LabelReader
 from services.dataset.measure import HEAD_BYTES, TAIL_BYTES, Pixels, measure_ends, rejected
 from services.dataset.pairing import Candidate
 
-UNREADABLE: Final = "###"
 _READS: Final = 3
-_BOX_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SEVERITIES: Final = {
-    "repaired": Severity.REPAIRED,
-    "skipped": Severity.SKIPPED,
-    "failed": Severity.REJECTED,
-    "warning": Severity.WARNING,
-}
-
-
 Answers = Mapping[str, PartsOrFault]
 """What was read, by key."""
 
@@ -59,13 +43,23 @@ class _Undecided(Exception):
     """The parts that were read do not tell."""
 
 
+@dataclass(frozen=True)
+class _Half:
+    """An index row without its labels, and what tells of those."""
+
+    image: Image
+    labels: LabelFile | ImageLabels | None
+    """None for an image that is rejected: without a size there is nothing to measure boxes against."""
+
+
 async def examine(
-    store: ObjectStore, candidates: Sequence[Candidate], previous: Mapping[str, Image], *, at: datetime
+    store: ObjectStore, reader: LabelReader, candidates: Sequence[Candidate], previous: Mapping[str, Image], *, at: datetime
 ) -> list[Examined | None]:
     """Look at images of the folder, a hundred or so at a time: beginning and end of each, and its label file.
 
     Args:
         store: holds them.
+        reader: of label files.
         candidates: the files.
         previous: their rows by image id, where they have one; an image whose content is still the same is not read again.
         at: the rows' time.
@@ -76,15 +70,19 @@ async def examine(
     rows = [previous.get(image_id_of(candidate.image.key)) for candidate in candidates]
     wanted = [want for candidate, row in zip(candidates, rows, strict=True) for want in _wanted(candidate, row)]
     read = dict(zip((want.key for want in wanted), await read_parts(store, wanted), strict=True))
-    examined: list[Examined | None] = []
+    halves: list[_Half | None] = []
     found = await asyncio.to_thread(lambda: [_first_look(*one, read, at=at) for one in zip(candidates, rows, strict=True)])
     for candidate, row, one in zip(candidates, rows, found, strict=True):
         if isinstance(one, _Undecided):
             # Few: a long header, something behind the end, a label file that was written a moment ago.
             whole = {key: await _whole(store, key, candidate) for key in read if key in candidate.keys}
-            one = await asyncio.to_thread(_examined, candidate, row, whole, at=at, is_whole=True)
-        examined.append(one)
-    return examined
+            one = await asyncio.to_thread(_half, candidate, row, whole, at=at, is_whole=True)
+        halves.append(one)
+    labels = iter(await reader.read([half.labels for half in halves if half and isinstance(half.labels, LabelFile)]))
+    return [
+        _examined(half.image, next(labels) if isinstance(half.labels, LabelFile) else half.labels, at=at) if half else None
+        for half in halves
+    ]
 
 
 def _wanted(candidate: Candidate, row: Image | None) -> Iterator[Wanted]:
@@ -95,9 +93,9 @@ def _wanted(candidate: Candidate, row: Image | None) -> Iterator[Wanted]:
         yield Wanted(label.key, label.size_bytes, label.etag, MAX_LABEL_BYTES + 1, is_checked=True)
 
 
-def _first_look(candidate: Candidate, row: Image | None, read: Answers, *, at: datetime) -> Examined | _Undecided | None:
+def _first_look(candidate: Candidate, row: Image | None, read: Answers, *, at: datetime) -> _Half | _Undecided | None:
     try:
-        return _examined(candidate, row, read, at=at, is_whole=False)
+        return _half(candidate, row, read, at=at, is_whole=False)
     except _Undecided as undecided:
         return undecided
 
@@ -112,7 +110,7 @@ async def _whole(store: ObjectStore, key: str, candidate: Candidate) -> PartsOrF
         return error
 
 
-def _examined(candidate: Candidate, row: Image | None, read: Answers, *, at: datetime, is_whole: bool) -> Examined | None:
+def _half(candidate: Candidate, row: Image | None, read: Answers, *, at: datetime, is_whole: bool) -> _Half | None:
     file, label = candidate.image, candidate.label
     try:
         pixels = _pixels(candidate, row, read)
@@ -136,9 +134,13 @@ def _examined(candidate: Candidate, row: Image | None, read: Answers, *, at: dat
         update_time=at,
     )
     if is_rejected:
-        # Without a size there is nothing to measure boxes against.
+        return _Half(image, None)
+    return _Half(image, _labels(image, read[label.key], is_whole=is_whole) if label else ImageLabels())
+
+
+def _examined(image: Image, labels: ImageLabels | None, *, at: datetime) -> Examined:
+    if labels is None:
         return Examined(image.without_labels(), ())
-    labels = _labels(image, read[label.key], is_whole=is_whole) if label else ImageLabels()
     return Examined(image.with_labels(labels, label_key=image.label_key, at=at), labels.boxes)
 
 
@@ -166,7 +168,7 @@ def _pixels(candidate: Candidate, row: Image | None, read: Answers) -> Pixels:
             raise error
 
 
-def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> ImageLabels:
+def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> LabelFile | ImageLabels:
     """
     Raises:
         _Undecided: the file was written since it was listed.
@@ -175,7 +177,7 @@ def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> ImageLabel
         case Parts(data, _, etag):
             if etag != image.label_etag and not is_whole:
                 raise _Undecided
-            return labels_from_bytes(data, etag, image)
+            return LabelFile(data, etag, image.width_px, image.height_px)
         case NotFound():
             return ImageLabels()
         case (Conflict() | InvalidInput() | OSError()) as error:
@@ -196,7 +198,7 @@ async def read_labels(store: ObjectStore, image: Image) -> ImageLabels:
     if found is None:
         return ImageLabels()
     data, etag = found
-    return await asyncio.to_thread(labels_from_bytes, data, etag, image)
+    return await asyncio.to_thread(labels_from_bytes, LabelFile(data, etag, image.width_px, image.height_px))
 
 
 async def read_with_etag(store: ObjectStore, key: str) -> tuple[bytes, str] | None:
@@ -218,48 +220,6 @@ async def read_with_etag(store: ObjectStore, key: str) -> tuple[bytes, str] | No
     except NotFound:
         return None
     raise Conflict(f"{key} is being written by another program; try again when it has finished.", key=key)
-
-
-def labels_from_bytes(data: bytes, etag: str, image: Image) -> ImageLabels:
-    """What a label file says about an image; one that cannot be read gives no boxes and a finding."""
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        page = read_voc(data, width_px=image.width_px, height_px=image.height_px)
-    except LabelUnreadable as fault:
-        line = int(fault.metadata.get("line", "0"))
-        finding = Finding(Severity.REJECTED, "LABEL_UNREADABLE", fault.message, line)
-        return ImageLabels((), (finding,), etag, digest, readable=False)
-    findings = tuple(_finding(finding) for finding in page.findings)
-    return ImageLabels(boxes_from_file(page.boxes), findings, etag, digest, readable=True)
-
-
-def boxes_from_file(boxes: tuple[TextBox, ...]) -> tuple[LabelBox, ...]:
-    """Boxes as the file has them, each with an id that no other box of the file has."""
-    taken: set[str] = set()
-    found: list[LabelBox] = []
-    for number, box in enumerate(boxes, start=1):
-        box_id = box.attributes.get("box_id", "")
-        while not _BOX_ID.fullmatch(box_id) or box_id in taken:
-            box_id = f"f{number}" if f"f{number}" not in taken else f"f{number}-{len(taken)}"
-        taken.add(box_id)
-        # "###" is how a label file says that nobody could read it: no text.
-        text = "" if box.unreadable and box.text == UNREADABLE else box.text
-        found.append(LabelBox(box_id, _quad(box), text, box.unreadable))
-    return tuple(found)
-
-
-def box_to_file(box: LabelBox) -> TextBox:
-    """The other way round."""
-    return TextBox(np.array(box.quad, dtype=np.float64), box.text, box.unreadable, {"box_id": box.box_id})
-
-
-def _quad(box: TextBox) -> Quad:
-    a, b, c, d = ((float(x), float(y)) for x, y in box.quad.tolist())
-    return a, b, c, d
-
-
-def _finding(finding: FileFinding) -> Finding:
-    return Finding(_SEVERITIES[finding.severity], finding.code, finding.message, finding.line or 0)
 
 
 def _shared(candidate: Candidate) -> tuple[Finding, ...]:

@@ -8,8 +8,9 @@ from libs.runtime.errors import AlreadyExists, Conflict, WrongState
 from libs.runtime.object_store import ObjectStore
 from services.dataset.actions import get_image
 from services.dataset.domain import Dataset
-from services.dataset.examine import box_to_file, labels_from_bytes, read_labels, read_with_etag
+from services.dataset.examine import read_labels, read_with_etag
 from services.dataset.image import Image, ImageChanged, ImageLabels, LabelBox
+from services.dataset.label_file import LabelFile, box_to_file, labels_from_bytes
 from services.dataset.pairing import LABEL_SUFFIX, stem_of
 from services.dataset.store import Work
 from services.dataset.stores import Stores
@@ -96,7 +97,7 @@ async def write_image_labels(
     stored = await read_with_etag(store, image.label_key)
     if stored != (data, etag):
         raise _changed(image)
-    return dataset, *await _take_over(work, dataset, image, labels_from_bytes(data, etag, image))
+    return dataset, *await _take_over(work, dataset, image, labels_from_bytes(LabelFile(data, etag, image.width_px, image.height_px)))
 
 
 async def _take_over(work: Work, dataset: Dataset, image: Image, labels: ImageLabels) -> tuple[Image, ImageLabels]:

@@ -18,6 +18,7 @@ from libs.runtime.object_store import ObjectStore
 from services.dataset.domain import Dataset, NoImages, Progress, StorageType
 from services.dataset.examine import Examined, examine
 from services.dataset.image import Image, image_id_of
+from services.dataset.label_reader import LabelReader
 from services.dataset.pairing import is_image, pair, stem_of
 from services.dataset.store import DatasetWork, Work
 from services.dataset.stretches import UNSETTLED, Seen, Stretch, edge_stems, files_of_stem, walk
@@ -65,6 +66,7 @@ class Sync:
         self._work = work
         self._store = store
         self._dataset = dataset
+        self._reader = LabelReader()
         self._uid = dataset.uid
         self._progress = dataset.progress
         self._began = self._reported = time.monotonic()
@@ -97,6 +99,7 @@ class Sync:
             for task in looking:
                 task.cancel()
             await asyncio.gather(*looking, return_exceptions=True)
+            await self._reader.close()
         async with self._work() as w:
             current = await w.datasets.find(self._uid, lock=True)
             if current is not None:
@@ -128,7 +131,7 @@ class Sync:
             now = w.now
         examined: list[Examined] = []
         for batch in _batches(to_examine, EXAMINED):
-            examined += [found for found in await examine(self._store, batch, previous, at=now) if found is not None]
+            examined += [found for found in await examine(self._store, self._reader, batch, previous, at=now) if found is not None]
         stretch = Stretch(seen.after, seen.end, seen.digest, sum(is_image(file.key) for file in seen.files))
         return _Looked(stretch, examined, indexed, gone, is_settled=len(examined) == len(to_examine))
 

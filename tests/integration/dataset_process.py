@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB of a process: what is its own now, and the most that it ever held, mapped files included."""
+    """MiB of a process and its children: what is its own now, and the most that it ever held, mapped files included."""
 
     anonymous: float
     peak: float
@@ -56,11 +56,11 @@ class DatasetProcess:
         await self.child.wait()
 
     def memory(self) -> Memory:
-        """Of the process itself, from the kernel."""
+        """Of the process and its children, from the kernel."""
         assert self.child is not None
-        lines = Path(f"/proc/{self.child.pid}/status").read_text(encoding="utf-8").splitlines()
-        said = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
-        return Memory(int(said["RssAnon"][0]) / 1024, int(said["VmHWM"][0]) / 1024)
+        tasks = Path(f"/proc/{self.child.pid}/task").glob("*/children")
+        memories = [_memory(pid) for pid in (self.child.pid, *(int(pid) for task in tasks for pid in task.read_text().split()))]
+        return Memory(sum(memory.anonymous for memory in memories), sum(memory.peak for memory in memories))
 
     async def create(self, folder: Path) -> str:
         """Register a folder; gives the dataset's name."""
@@ -75,6 +75,16 @@ class DatasetProcess:
     async def get(self, name: str) -> dataset_pb2.Dataset:
         """The dataset."""
         return await call(self.stub.GetDataset, dataset_service_pb2.GetDatasetRequest(name=name))
+
+
+def _memory(pid: int) -> Memory:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        # It ended since it was listed.
+        return Memory(0, 0)
+    said = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    return Memory(int(said["RssAnon"][0]) / 1024, int(said["VmHWM"][0]) / 1024)
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from inkwright.dataset.v1 import dataset_pb2
 from libs.runtime.errors import InvalidInput
 from services.dataset import convert
 from services.dataset.domain import Counts, StorageType
-from services.dataset.examine import box_to_file, boxes_from_file
 from services.dataset.image import Finding, ImageState, LabelBox, LabelState, Severity
+from services.dataset.label_file import box_to_file, boxes_from_file
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(0, 2**40)
