@@ -17,6 +17,9 @@ __all__ = ["MAX_PIXELS", "ImageFormat", "ImageHeader", "Scan", "check_num_pixels
 MAX_PIXELS = 178_000_000
 """About 13,300 pixels square; an image of this size takes half a gigabyte."""
 
+MAX_SIDE_PX = 32_766
+"""OpenCV warps and resizes no longer side (``SHRT_MAX`` in its ``imgwarp.cpp``)."""
+
 _LEAST_PIXELS_TO_REDUCE = 10_000_000
 """Smaller pages are decoded once for detector and lines: reading a JPEG twice would cost more than it spares."""
 
@@ -97,8 +100,15 @@ def check_num_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS) -> Image
     """Return it.
 
     Raises:
-        TooLarge: more than ``max_pixels``.
+        TooLarge: more than ``max_pixels``, or a side of more than 32,766.
     """
+    if max(header.width_px, header.height_px) > MAX_SIDE_PX:
+        raise TooLarge(
+            f"The image has {header.width_px} x {header.height_px} pixels; no side may be over {MAX_SIDE_PX}. Cut it into several pictures.",
+            width_px=header.width_px,
+            height_px=header.height_px,
+            max_side_px=MAX_SIDE_PX,
+        )
     if header.width_px * header.height_px > max_pixels:
         raise TooLarge(
             f"The image has {header.width_px} x {header.height_px} pixels, more than the {max_pixels} allowed; make it smaller.",
