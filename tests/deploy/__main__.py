@@ -49,7 +49,9 @@ def main() -> int:
 def _of_files() -> Iterator[str]:
     images = dockerfile.parse(dockerfile.DOCKERFILE.read_text())
     yield from (f"Dockerfile: {problem}" for problem in dockerfile.problems(images))
-    yield from (f"compose.yaml: {problem}" for problem in compose.problems(compose.COMPOSE.read_text(), images))
+    base, overlay = compose.COMPOSE.read_text(), compose.OSS_OVERLAY.read_text()
+    yield from (f"compose.yaml: {problem}" for problem in compose.problems(base, images))
+    yield from (f"compose.oss.yaml: {problem}" for problem in compose.overlay_problems(overlay, base))
 
 
 def _of_chart(helm: Path) -> Iterator[str]:

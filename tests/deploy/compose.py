@@ -13,7 +13,8 @@ from tests.deploy.known import CALLS, PREFIX, SECRET_KEYS, SETTINGS, setting_pro
 
 COMPOSE = CHECKOUT / "deploy" / "compose.yaml"
 HOME = "/var/lib/inkwright"
-GIVEN_BY_OPERATOR = {"IMAGES"}
+OSS_OVERLAY = COMPOSE.with_name("compose.oss.yaml")
+GIVEN_BY_OPERATOR = {"IMAGES", "OSS"}
 
 _VARIABLE = re.compile(r"\$\{([A-Z_]+)(:[-?])?([^}]*)\}")
 
@@ -37,6 +38,24 @@ def problems(text: str, dockerfile: Dockerfile, *, folder: Path = COMPOSE.parent
         found += [f"{name}: {problem}" for problem in _of_service(name, service, document, dockerfile, folder)]
     found += [f"nothing uses the volume {name}" for name in sorted(set(document["volumes"]) - _used_volumes(document))]
     found += [f"there is no service {name}" for name in sorted(set(CALLS) - set(document["services"]))]
+    return found
+
+
+def overlay_problems(text: str, base: str) -> list[str]:
+    """What is wrong with the file for OSS that is laid over the Compose file ``base``, one line each."""
+    (document,), (beneath,) = load(text), load(base)
+    found = list(_variables(text))
+    if list(document) != ["services"] or list(document["services"]) != ["dataset"]:
+        return [*found, "changes more than the dataset service"]
+    service = document["services"]["dataset"]
+    found += [f"sets {key}" for key in sorted(set(service) - {"environment", "volumes", "networks"})]
+    found += setting_problems("dataset", service["environment"])
+    found += [f"there is no network {name}" for name in service["networks"] if name not in beneath["networks"]]
+    mounts = [volume.split(":")[-2:] for volume in service["volumes"]]
+    found += [f"may write to {place[0]}" for place in mounts if place[-1] != "ro"]
+    for key, value in service["environment"].items():
+        if not any(value.startswith(f"{place[0]}/") for place in mounts):
+            found.append(f"{key} is {value}, where nothing is mounted")
     return found
 
 

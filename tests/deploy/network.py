@@ -9,6 +9,7 @@ from tests.deploy.known import CALLED_INSTANCES, CALLS
 
 Ports = frozenset[tuple[int, int]]
 """Ranges of TCP ports, first and last."""
+OSS_PORT = 443
 NAMES_PORT = 53
 
 _EVERY_PORT = {"port": 1, "endPort": 65535}
@@ -39,7 +40,10 @@ def _to_everybody(manifests: Manifests, workload: Workload, rules: dict[str, Any
     """Doors without a name on them: names are asked for anywhere, and what is outside is known by its port alone."""
     outside = {NAMES_PORT}
     for container in workload.containers:
-        for value in manifests.environment(container).values():
+        environment = manifests.environment(container)
+        if "INKWRIGHT_OSS_CONNECTIONS" in environment:
+            outside.add(OSS_PORT)
+        for value in environment.values():
             url = urlsplit(value)
             if url.hostname is not None and "." in url.hostname and url.port is not None:
                 outside.add(url.port)

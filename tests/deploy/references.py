@@ -58,8 +58,9 @@ def _secret_keys(workload: Workload) -> Iterator[tuple[str, str]]:
             if reference is not None:
                 yield reference["name"], reference["key"]
     for volume in workload.pod.get("volumes", []):
-        if "secret" in volume:
-            yield from ((volume["secret"]["secretName"], item["key"]) for item in volume["secret"]["items"])
+        # A Secret that is mounted whole is the operator's own: what it holds is not for us to know.
+        secret = volume.get("secret", {})
+        yield from ((secret["secretName"], item["key"]) for item in secret.get("items", ()))
 
 
 def _of_scaling(manifests: Manifests) -> Iterator[str]:

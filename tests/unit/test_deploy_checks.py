@@ -204,6 +204,28 @@ IMAGES = dockerfile.DOCKERFILE.read_text()
 COMPOSE = compose.COMPOSE.read_text()
 
 
+OVERLAY = compose.OSS_OVERLAY.read_text()
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "expected"),
+    [
+        ("services:", "services:", []),
+        ("INKWRIGHT_OSS_CONNECTIONS", "INKWRIGHT_OSS", ["INKWRIGHT_OSS"]),
+        ("/run/secrets/oss/oss.toml", "/run/oss.toml", ["INKWRIGHT_OSS_CONNECTIONS is /run/oss.toml, where nothing is mounted"]),
+        (":ro", ":rw", ["may write to /run/secrets/oss"]),
+        ("outside]", "there]", ["there is no network there"]),
+        ("    networks", "    privileged: true\n    networks", ["sets privileged"]),
+        ("  dataset:", "  gateway:", ["changes more than the dataset service"]),
+    ],
+)
+def test_a_mistake_in_the_file_for_oss_is_found(good: str, bad: str, expected: list[str]) -> None:
+    assert good in OVERLAY
+    found = compose.overlay_problems(OVERLAY.replace(good, bad), COMPOSE)
+    assert len(found) == len(expected), found
+    assert all(said in problem for said, problem in zip(expected, found, strict=True))
+
+
 def test_dockerfile_and_compose_file_have_no_problems() -> None:
     assert dockerfile.problems(dockerfile.parse(IMAGES)) == []
     assert compose.problems(COMPOSE, dockerfile.parse(IMAGES)) == []
