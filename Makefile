@@ -119,8 +119,9 @@ bench-read: models build/peers/.ready ## speed, memory, scores of reading DATA=D
 bench-train: models ## the training loop beside the bare torch step on the same batches [STEPS=n OUT=name]
 	$(BIN)/python -m tests.bench.training $(call option,STEPS,steps) $(call option,OUT,out)
 
-bench-index: setup ## a million files indexed by the service beside a bare loop: rate, memory, answers [FILES=n OUT=name]
+bench-index: setup ## a million files, then a million objects in OSS, indexed by the service beside a bare loop: rate, memory, answers [FILES=n OUT=name]
 	$(BIN)/python -m tests.bench.indexing $(call option,FILES,files) $(call option,OUT,out)
+	$(BIN)/python -m tests.bench.indexing_oss $(call option,FILES,files) $(call option,OUT,out)
 
 certs: setup ## certificates to try mutual TLS between the processes with, in build/certs
 	$(BIN)/python -m deploy.certs build/certs

@@ -57,8 +57,14 @@ def bare_loop(folders: Sequence[Path]) -> float:
     return num_files / (time.perf_counter() - began)
 
 
-async def index(service: DatasetProcess, tree: Tree) -> tuple[str, Indexing]:
-    """Let the service index the tree, then sync it again unchanged."""
+async def index(service: DatasetProcess, path: str, *, settled_images: int) -> tuple[str, Indexing]:
+    """Let the service index what lies there, then sync it again unchanged.
+
+    Args:
+        service: runs, and has no dataset yet.
+        path: a folder or a place in OSS.
+        settled_images: memory is compared with what it was when so many were indexed.
+    """
     settled: Memory | None = None
 
     async def indexed() -> None:
@@ -68,7 +74,7 @@ async def index(service: DatasetProcess, tree: Tree) -> tuple[str, Indexing]:
         dataset = await service.get(name)
         if dataset.error_message:
             raise SystemExit(f"bench-index stopped: {dataset.error_message}")
-        if settled is None and 2 * dataset.progress.num_seen >= min(SETTLED_FILES, tree.num_files // 2):
+        if settled is None and dataset.progress.num_seen >= settled_images:
             settled = service.memory()
         assert dataset.sync_number == 1
 
@@ -78,7 +84,7 @@ async def index(service: DatasetProcess, tree: Tree) -> tuple[str, Indexing]:
         return dataset
 
     began = time.perf_counter()
-    name = await service.create(tree.root)
+    name = await service.create(path)
     await assert_eventually(indexed, timeout_seconds=TIMEOUT_SECONDS)
     seconds, ended = time.perf_counter() - began, service.memory()
     began = time.perf_counter()
@@ -144,7 +150,7 @@ async def measure(num_files: int, folder: Path) -> tuple[Indexing, list[float], 
     bare_loop(part[:2])
     bare = [bare_loop(part)]
     async with nats_server(folder / "nats") as nats, dataset_process(folder, tree.root, nats) as service:
-        name, indexing = await index(service, tree)
+        name, indexing = await index(service, str(tree.root), settled_images=min(SETTLED_FILES, num_files // 2) // 2)
         bare.append(bare_loop(part))
         return indexing, bare, await ask(service, name, tree)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from libs.client.inkwright import storage_type_of
 from libs.runtime.child import Child
 from libs.runtime.grpc_client import call, connect
 from libs.runtime.testing import NatsServer, assert_eventually, can_connect, free_port
@@ -36,6 +37,7 @@ class DatasetProcess:
     port: int
     stub: "DatasetServiceAsyncStub"
     child: Child | None = None
+    oss_connections: Path | None = None
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
@@ -46,6 +48,8 @@ class DatasetProcess:
             "INKWRIGHT_DATASET_ADDRESS": f"127.0.0.1:{self.port}",
             "INKWRIGHT_LOG_LEVEL": "warning",
         }
+        if self.oss_connections is not None:
+            env["INKWRIGHT_OSS_CONNECTIONS"] = str(self.oss_connections)
         self.child = await Child.start([sys.executable, "-m", "services.dataset.main"], name="dataset", env=env)
         await assert_eventually(lambda: can_connect(self.port), timeout_seconds=60)
 
@@ -62,9 +66,9 @@ class DatasetProcess:
         memories = [_memory(pid) for pid in (self.child.pid, *(int(pid) for task in tasks for pid in task.read_text().split()))]
         return Memory(sum(memory.anonymous for memory in memories), sum(memory.peak for memory in memories))
 
-    async def create(self, folder: Path) -> str:
-        """Register a folder; gives the dataset's name."""
-        body = dataset_pb2.Dataset(path=str(folder))
+    async def create(self, path: str) -> str:
+        """Register a folder or a place in OSS; gives the dataset's name."""
+        body = dataset_pb2.Dataset(path=path, storage_type=storage_type_of(path))
         request = dataset_service_pb2.CreateDatasetRequest(parent="projects/default", dataset_id="large", dataset=body)
         return (await call(self.stub.CreateDataset, request)).name
 
@@ -88,11 +92,13 @@ def _memory(pid: int) -> Memory:
 
 
 @asynccontextmanager
-async def dataset_process(folder: Path, roots: Path, nats: NatsServer) -> AsyncIterator[DatasetProcess]:
+async def dataset_process(
+    folder: Path, roots: Path, nats: NatsServer, *, oss_connections: Path | None = None
+) -> AsyncIterator[DatasetProcess]:
     """A started service on SQLite, its home below ``folder``."""
     port = free_port()
     async with connect(f"127.0.0.1:{port}", CREDENTIALS) as channel:
-        process = DatasetProcess(keyed(folder / "home"), roots, nats, port, DatasetServiceStub(channel))
+        process = DatasetProcess(keyed(folder / "home"), roots, nats, port, DatasetServiceStub(channel), oss_connections=oss_connections)
         await process.start()
         try:
             yield process

@@ -66,7 +66,7 @@ async def test_an_index_that_is_killed_again_and_again_ends_right(seed: int, tmp
     keys = grow(tmp_path / "images")
     (tmp_path / "nats").mkdir()
     async with nats_server(tmp_path / "nats") as nats, dataset_process(tmp_path, tmp_path / "images", nats) as service:
-        name = await service.create(tmp_path / "images")
+        name = await service.create(str(tmp_path / "images"))
         seen: list[int] = []
         for kill_at in sorted(chance.sample(range(1, NUM_IMAGES // 2), KILLS)):
 
