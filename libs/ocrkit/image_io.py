@@ -104,7 +104,7 @@ def check_num_pixels(header: ImageHeader, max_pixels: int = MAX_PIXELS) -> Image
     """
     if max(header.width_px, header.height_px) > MAX_SIDE_PX:
         raise TooLarge(
-            f"The image has {header.width_px} x {header.height_px} pixels; no side may be over {MAX_SIDE_PX}. Cut it into several pictures.",
+            f"The image has {header.width_px} x {header.height_px} pixels; no side may be over {MAX_SIDE_PX}. Cut it into several.",
             width_px=header.width_px,
             height_px=header.height_px,
             max_side_px=MAX_SIDE_PX,
