@@ -109,6 +109,8 @@ class Indexer:
                 if not images:
                     await w.index.remove_stretches(uid)
                     await w.versions.remove_all(uid)
+                    await w.health.remove_all(uid)
+                    await w.normalizations.remove(uid)
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:
