@@ -17,6 +17,7 @@ _SHOWN = 3
 _KNOWN = frozenset(BASE_ALPHABET)
 _OF_ROW = {
     "SIDE_TOO_SHORT": Code.SIDE_TOO_SHORT,
+    "EMPTY_TEXT": Code.EMPTY_TEXT,
     "LABEL_UNREADABLE": Code.LABEL_UNREADABLE,
     "OUTSIDE_IMAGE": Code.OUTSIDE_IMAGE,
     "CLIPPED": Code.OUTSIDE_IMAGE,
@@ -41,7 +42,6 @@ def box_facts(image: Image, boxes: Sequence[LabelBox]) -> dict[Code, str]:
     """What is wrong with the boxes of an image, in a few words each."""
     read = [box for box in boxes if not box.unreadable]
     found = {
-        Code.EMPTY_TEXT: [box.box_id for box in read if not box.text.strip()],
         Code.DUPLICATE_BOX: list(_at_same_place(boxes)),
         Code.TEXT_TOO_LONG: [shown(box.text) for box in read if is_too_long(box)],
         Code.LOOK_ALIKE: [shown(box.text) for box in boxes if normalize_text(box.text).kinds],

@@ -4,7 +4,7 @@ import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -72,13 +72,13 @@ class Tally:
 
     def pack(self) -> bytes:
         """To be saved."""
-        return zlib.compress(orjson.dumps(asdict(self)), 1)
+        return zlib.compress(orjson.dumps(vars(self)), 1)
 
     def find(self, found: Iterable[Found]) -> None:
         """Count findings."""
         for one in found:
-            self.found[one.code] += 1
-            examples = self.examples.setdefault(one.code, [])
+            self.found[one.code.value] += 1
+            examples = self.examples.setdefault(one.code.value, [])
             if len(examples) < NUM_EXAMPLES:
                 examples.append([one.key, one.image_id, one.detail])
 
@@ -120,7 +120,7 @@ class Tally:
         if angle is not None:
             self.angles[str(round(angle / _ANGLE_STEP) * _ANGLE_STEP)] += 1
         for kind in look_alikes(image, boxes):
-            self.look_alikes[kind] += 1
+            self.look_alikes[kind.value] += 1
         for box in boxes:
             self._bin("BOX_HEIGHT_PX", height_px(box))
             if box.unreadable:
