@@ -45,7 +45,8 @@ async def build_with(settings: DatasetSettings) -> Service:
     bus = await Bus.connect(settings.bus_url, name="dataset", replicas=settings.nats_replicas)
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
-    indexer, surveyor = Indexer(work, stores), Surveyor(work, stores)
+    surveyor = Surveyor(work, stores)
+    indexer = Indexer(work, stores, surveyor.wake)
     server = GrpcServer(settings.address, trust)
     server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer, surveyor), dataset_service_pb2.DESCRIPTOR)
     return Service(

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from libs.ocrkit.image_io import decode_image
 from tests.integration.pictures import Bounds, write_labels
 
 CAMERA = "Acme Snapper 9"
@@ -115,8 +116,7 @@ def _rejected(sick: SickFolder) -> None:
 
 def _stored_oddly(sick: SickFolder) -> None:
     pixels = sick.picture("odd/deep.png", "SIXTEEN_BIT")
-    deep = cv2.imread(str(pixels)).astype(np.uint16) * 257
-    cv2.imwrite(str(pixels), deep)
+    cv2.imwrite(str(pixels), decode_image(pixels.read_bytes()).astype(np.uint16) * 257)
     for key, code in (("odd/cmyk.jpg", "CMYK"), ("odd/turned.jpg", "EXIF_TURNED")):
         path = sick.picture(key, code)
         with Image.open(path) as image:
@@ -141,7 +141,7 @@ def _copies(sick: SickFolder) -> None:
     for key in ("b-many/same.png", "c/same.png"):
         sick.expect(key, "EXACT_DUPLICATE", "CROSSES_FOLDERS", "CROSSES_LABELS")
     again = sick.picture("d/near.png")
-    near = cv2.imread(str(again))
+    near = decode_image(again.read_bytes())
     cv2.imwrite(str(sick.folder / "d" / "near-again.jpg"), near, [cv2.IMWRITE_JPEG_QUALITY, 90])
     sick.sizes.append((_WIDTH, _HEIGHT))
     for key in ("d/near.png", "d/near-again.jpg"):

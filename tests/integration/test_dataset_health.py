@@ -1,5 +1,6 @@
 """The health report of a folder with planted defects, figure by figure, and the normalising of its labels."""
 
+import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,6 +29,11 @@ Report = health_pb2.HealthReport
 async def shared(tmp_path_factory: pytest.TempPathFactory, module_databases: Databases, storage: str) -> AsyncIterator[World]:
     async with dataset_world(tmp_path_factory.mktemp("world"), storage=storage) as running:
         yield running
+
+
+@pytest.fixture
+def world(shared: World, request: pytest.FixtureRequest) -> World:
+    return shared.apart("d" + hashlib.sha256(request.node.name.encode()).hexdigest()[:12])
 
 
 async def surveyed(world: World, sync_number: int = 1) -> Report:
@@ -62,8 +68,7 @@ def by_count(characters: list[tuple[str, int]]) -> list[tuple[str, int]]:
     return sorted(characters, key=lambda one: (-one[1], one[0]))
 
 
-async def test_every_planted_defect_is_found_and_every_figure_is_right(shared: World) -> None:
-    world = shared.apart("sick")
+async def test_every_planted_defect_is_found_and_every_figure_is_right(world: World) -> None:
     sick: SickFolder = sick_folder(world.folder)
     dataset = await world.indexed()
     report = await surveyed(world)
@@ -120,8 +125,7 @@ def with_boxes(sick: SickFolder) -> list[Path]:
     return [path for path in labels if path.stem not in ("outside", "flat", "noxml")]
 
 
-async def test_a_report_follows_its_dataset(shared: World) -> None:
-    world = shared.apart("moving")
+async def test_a_report_follows_its_dataset(world: World) -> None:
     write_labels(write_image(world.folder / "one.png").with_suffix(".xml"), [("", (5, 5, 50, 30))])
     await world.indexed()
     first = await surveyed(world)
@@ -135,8 +139,7 @@ async def test_a_report_follows_its_dataset(shared: World) -> None:
     assert not await images_of(world, "EMPTY_TEXT")
 
 
-async def test_what_cannot_be_asked_is_refused(shared: World) -> None:
-    world = shared.apart("asked")
+async def test_what_cannot_be_asked_is_refused(world: World) -> None:
     write_image(world.folder / "one.png")
     await world.indexed()
     await surveyed(world)
@@ -163,8 +166,7 @@ async def files(world: World) -> dict[str, tuple[int, str]]:
 
 
 @ON_LOCAL
-async def test_labels_are_normalised_after_a_look_and_people_keep_the_last_word(shared: World) -> None:
-    world = shared.apart("alike")
+async def test_labels_are_normalised_after_a_look_and_people_keep_the_last_word(world: World) -> None:
     for key, text in (("a.png", "12\u00a0EUR"), ("b.png", "Ｔｏｔａｌ"), ("c.png", "Tоtal"), ("d.png", "plain")):
         write_labels(write_image(world.folder / key).with_suffix(".xml"), [(text, (5, 5, 110, 30)), ("same", (5, 40, 110, 70))])
     await world.indexed()
