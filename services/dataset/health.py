@@ -145,6 +145,11 @@ class Survey:
     error_message: str = ""
     tally: bytes = b""
 
+    @property
+    def is_surveying(self) -> bool:
+        """Whether its report is still to come."""
+        return self.wanted and self.phase is not Phase.TIDY
+
     def begun(self, *, sync_number: int, num_images: int) -> "Survey":
         """From the start, for the index that this sync left."""
         return Survey(self.dataset_uid, self.run + 1, wanted=True, sync_number=sync_number, num_images=num_images)

@@ -38,7 +38,7 @@ async def refresh_health_report(work: Work, name: str) -> Health:
         dataset = await w.datasets.get(name, lock=True)
         dataset.check_freezable()
         survey = await w.health.survey(dataset.uid)
-        if survey is None or not survey.wanted:
+        if survey is None or not survey.is_surveying:
             await w.health.want(dataset)
         health = dataset, await w.health.survey(dataset.uid), await w.health.report(dataset.uid)
         await w.commit()

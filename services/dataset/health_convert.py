@@ -8,13 +8,14 @@ from libs.ocrkit.charset import BASE_ALPHABET
 from libs.runtime.times import to_timestamp
 from services.dataset.convert import counts_to_proto
 from services.dataset.domain import Dataset
-from services.dataset.health import MEANINGS, RARE_BELOW, Code, Found, Phase, Report, Survey
+from services.dataset.health import MEANINGS, RARE_BELOW, Code, Found, Report, Survey, Weight
 from services.dataset.normalization import FileResult, LineChange, Normalization
 from services.dataset.tally import BINS, Tally
 
 MOST_CHARACTERS = 2_000
 MOST_SHOWN = 500
 _KNOWN = frozenset(BASE_ALPHABET)
+_WORST_FIRST = sorted(Code, key=lambda code: list(Weight).index(MEANINGS[code][0]))
 
 
 def content_of(dataset: Dataset, tally: Tally) -> health_pb2.HealthContent:
@@ -24,7 +25,7 @@ def content_of(dataset: Dataset, tally: Tally) -> health_pb2.HealthContent:
     unknown = [(one, count) for one, count in tally.characters.items() if one not in _KNOWN]
     return health_pb2.HealthContent(
         counts=counts_to_proto(dataset.counts),
-        findings=[_finding(dataset, code, tally) for code in Code if tally.found[code]],
+        findings=[_finding(dataset, code, tally) for code in _WORST_FIRST if tally.found[code]],
         histograms=[health_pb2.Histogram(name=name, lower_bounds=bounds, counts=tally.histograms[name]) for name, bounds in BINS.items()],
         characters=frequent[:MOST_CHARACTERS],
         num_characters=len(frequent),
@@ -56,7 +57,7 @@ def report_to_proto(dataset: Dataset, survey: Survey | None, report: Report | No
         return answer
     if survey.error_message:
         answer.state, answer.error_message = health_pb2.HealthReport.FAILED, survey.error_message
-    elif not survey.wanted or survey.phase is Phase.TIDY:
+    elif not survey.is_surveying:
         answer.state = health_pb2.HealthReport.READY
     else:
         progress = health_pb2.SurveyProgress(phase=survey.phase, num_seen=survey.num_seen, num_images=survey.num_images)

@@ -79,6 +79,8 @@ async def test_every_planted_defect_is_found_and_every_figure_is_right(world: Wo
     found = {finding.code: finding for finding in content.findings}
     of_whole = {"FEW_IMAGES": len(sick.sizes), "ONE_CAMERA": max(map(sick.sizes.count, sick.sizes)), "ONE_ANGLE": len(with_boxes(sick))}
     assert {code: one.num_images for code, one in found.items()} == {code: len(keys) for code, keys in sick.expected.items()} | of_whole
+    severities = [finding.severity for finding in content.findings]
+    assert severities == sorted(severities)
     assert set(Code) - set(found) == {Code.ONE_BACKGROUND}
     for code, keys in sick.expected.items():
         images = await images_of(world, code)
