@@ -72,7 +72,7 @@ async def killed_at(seeds: list[int], folder: Path) -> list[str]:
     (folder / "nats").mkdir()
     hit: list[str] = []
     async with nats_server(folder / "nats") as nats, dataset_process(folder, folder / "images", nats) as service:
-        name = await service.create(folder / "images")
+        name = await service.create(str(folder / "images"))
 
         async def indexed() -> None:
             assert (await service.get(name)).sync_number == 1
