@@ -13,6 +13,7 @@ from libs.ocrkit.charset import BASE_ALPHABET
 from libs.runtime.errors import NotFound
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
+from services.dataset import label_actions
 from services.dataset.health import FEW_IMAGES, RARE_BELOW, Code
 from services.dataset.tally import BINS
 from tests.integration.conftest import ON_LOCAL, Databases
@@ -204,3 +205,26 @@ async def test_labels_are_normalised_after_a_look_and_people_keep_the_last_word(
     assert [image.key for image in await images_of(world, "LOOK_ALIKE")] == ["c.png"], report
     assert (await normalized(world)).num_changed == 1
     assert (await call(world.dataset.PreviewNormalization, health_pb2.PreviewNormalizationRequest(parent=world.name))).lines == []
+
+
+@ON_LOCAL
+async def test_a_normalising_that_died_between_a_file_and_its_row_is_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a.png", "b.png"):
+        write_labels(write_image(world.folder / key).with_suffix(".xml"), [("12\u00a0EUR", (5, 5, 110, 30))])
+    await world.indexed()
+    await surveyed(world)
+
+    async def die(*_: object) -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(label_actions, "_take_over", die)
+        broken = await normalized(world)
+    assert (broken.state, broken.num_changed) == (health_pb2.Normalization.FAILED, 0)
+    assert "look at the dataset service's log" in broken.error_message
+    written = (world.folder / "a.xml").read_bytes()
+    assert b"12 EUR" in written
+    done = await normalized(world)
+    assert (done.state, done.num_changed, done.num_skipped) == (health_pb2.Normalization.SUCCEEDED, 2, 0)
+    assert (world.folder / "a.xml").read_bytes() == written
+    assert b"12 EUR" in (world.folder / "b.xml").read_bytes()
