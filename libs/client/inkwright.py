@@ -13,6 +13,7 @@ from inkwright.gateway.v1 import dead_letter_pb2, event_service_pb2, status_pb2,
 from inkwright.inference.v1 import deployment_pb2, inference_service_pb2
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2
+from libs.client.health import Health
 from libs.client.rest import ApiError, RestClient, pages
 from libs.client.users import Users
 
@@ -44,6 +45,7 @@ class Inkwright:
         self.rest = rest
         self.project = f"projects/{project}"
         self.users = Users(rest)
+        self.health = Health(rest, lambda name: self.full_name("datasets", name))
 
     def full_name(self, collection: str, name: str) -> str:
         """``receipts`` → ``projects/default/datasets/receipts``; a whole name stays."""

@@ -124,7 +124,7 @@ def _upright(image_format: ImageFormat, width_px: int, height_px: int, orientati
     return ImageHeader(image_format, width_px, height_px, orientation)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end of the payload) of each segment up to the end of the image; the compressed scans are stepped over."""
     position = 2
     while True:
@@ -151,7 +151,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _jpeg_header(data: bytes) -> ImageHeader:
     orientation = 1
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         if marker == 0xE1 and data[start : start + 6] == b"Exif\x00\x00":
             orientation = exif_orientation(data[start + 6 : end])
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -164,7 +164,7 @@ def _jpeg_header(data: bytes) -> ImageHeader:
 
 def _jpeg_complete(data: bytes) -> bool:
     num_scans = 0
-    for marker, _, _ in _jpeg_segments(data):
+    for marker, _, _ in jpeg_segments(data):
         num_scans += marker == 0xDA
         if num_scans > _MAX_JPEG_SCANS:
             raise ImageUndecodable(f"The JPEG has more than {_MAX_JPEG_SCANS} scans; save it again.", problem="corrupt")
@@ -173,7 +173,8 @@ def _jpeg_complete(data: bytes) -> bool:
     return False
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end of the content) of each chunk."""
     position = len(_PNG_SIGNATURE)
     while position < len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -184,7 +185,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _png_header(data: bytes) -> ImageHeader:
     width_px = height_px = 0
     orientation = 1
-    for kind, start, end in _png_chunks(data):
+    for kind, start, end in png_chunks(data):
         if kind == b"IHDR":
             width_px, height_px = struct.unpack_from(">II", data, start)
         elif kind == b"eXIf":
@@ -196,7 +197,7 @@ def _png_header(data: bytes) -> ImageHeader:
 
 
 def _png_complete(data: bytes) -> bool:
-    for kind, start, end in _png_chunks(data):
+    for kind, start, end in png_chunks(data):
         (checksum,) = struct.unpack_from(">I", data, end)
         critical = kind[0] < 0x61
         if critical and zlib.crc32(memoryview(data)[start - 4 : end]) != checksum:

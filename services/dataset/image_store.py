@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from libs.runtime.errors import NotFound
 from libs.runtime.names import new_id
 from libs.runtime.paging import Cursor, Page
-from services.dataset.convert import boxes_to_bytes
+from services.dataset.convert import boxes_from_bytes, boxes_to_bytes
 from services.dataset.domain import Dataset
 from services.dataset.image import KINDS, Finding, Image, ImageState, LabelBox, LabelState, Severity
 from services.dataset.pairing import file_stem_of
@@ -44,13 +44,18 @@ class Images:
         if row is None:
             name = dataset.image_name(image_id)
             raise NotFound(f"There is no image {name}; list the images, or sync the dataset if the file is new.", name=name)
-        return _image(row)
+        return image_from_row(row)
 
     async def many(self, dataset_uid: str, image_ids: Sequence[str]) -> dict[str, Image]:
         """Those of the ids that are there, at most a few hundred."""
         where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(image_ids)
         rows = (await self._session.exec(select(ImageRow).where(where))).all()
-        return {row.image_id: _image(row) for row in rows}
+        return {row.image_id: image_from_row(row) for row in rows}
+
+    async def boxes(self, dataset_uid: str, image_id: str) -> tuple[LabelBox, ...]:
+        """What the index holds of its label file."""
+        row = await self._session.get(BoxesRow, (dataset_uid, image_id))
+        return boxes_from_bytes(row.data) if row else ()
 
     async def page(
         self,
@@ -86,7 +91,7 @@ class Images:
             # A few hundred rows by their ids: told to order them, SQLite would rather go through all keys.
             rows += (await connection.execute(query if image_ids else query.order_by(_IMAGE.key).limit(size + 1))).all()
         rows.sort(key=lambda row: row.key)
-        return Page([_image(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None), total
+        return Page([image_from_row(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None), total
 
     async def put(self, dataset_uid: str, image: Image, boxes: tuple[LabelBox, ...] | None = None) -> None:
         """Save a new or changed row; ``None`` leaves its boxes as they are."""
@@ -110,7 +115,7 @@ class Images:
     async def some(self, dataset_uid: str, limit: int) -> list[Image]:
         """Any rows, at most ``limit``."""
         rows = (await self._session.exec(select(ImageRow).where(_IMAGE.dataset_uid == dataset_uid).limit(limit))).all()
-        return [_image(row) for row in rows]
+        return [image_from_row(row) for row in rows]
 
     async def keep_replaced(self, dataset: Dataset, image: Image, etag: str, data: bytes, *, at: datetime) -> None:
         """Keep the label file that is about to be replaced."""
@@ -140,7 +145,7 @@ def _sources(kinds: Sequence[tuple[ImageState, LabelState]], key: str, image_ids
     return list(of_kinds) or [true()]
 
 
-def _image(row: Any) -> Image:
+def image_from_row(row: Any) -> Image:
     """From an ``ImageRow``, or a row with its columns."""
     return Image(
         image_id=row.image_id,

@@ -46,13 +46,13 @@ class Index:
     async def put_images(self, dataset_uid: str, examined: Sequence[Examined], *, new: Collection[str]) -> None:
         """Save rows and boxes; those whose ids are in ``new`` have none yet, and need no boxes where the label file has none."""
         keys = [{"dataset_uid": dataset_uid, "image_id": one.image.image_id} for one in examined]
-        await self._upsert("image", [{**key, **image_values(one.image)} for key, one in zip(keys, examined, strict=True)])
+        await upsert(self._session, "image", [{**key, **image_values(one.image)} for key, one in zip(keys, examined, strict=True)])
         boxes = [
             {**key, "data": boxes_to_bytes(one.boxes)}
             for key, one in zip(keys, examined, strict=True)
             if one.boxes or one.image.image_id not in new
         ]
-        await self._upsert("boxes", boxes)
+        await upsert(self._session, "boxes", boxes)
 
     async def put_stretch(self, dataset_uid: str, stretch: Stretch) -> None:
         """In place of all that overlap it."""
@@ -60,19 +60,21 @@ class Index:
         overlapping = (_STRETCH.dataset_uid == dataset_uid) & (_STRETCH.after < stretch.end) & (_STRETCH.end > stretch.after)
         await connection.execute(delete(_TABLES["stretch"]).where(overlapping))
         values = {"after": stretch.after, "end": stretch.end, "digest": stretch.digest, "num_images": stretch.num_images}
-        await self._upsert("stretch", [{"dataset_uid": dataset_uid, **values}])
+        await upsert(self._session, "stretch", [{"dataset_uid": dataset_uid, **values}])
 
     async def remove_stretches(self, dataset_uid: str) -> None:
         """Know nothing any more."""
         connection = await self._session.connection()
         await connection.execute(delete(_TABLES["stretch"]).where(_STRETCH.dataset_uid == dataset_uid))
 
-    async def _upsert(self, name: str, rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
-        table: Table = _TABLES[name]
-        connection = await self._session.connection()
-        insert = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-        keys = [column.name for column in table.primary_key]
-        changed = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys}
-        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+async def upsert(session: AsyncSession, name: str, rows: list[dict[str, Any]]) -> None:
+    """Save rows of a table, new ones and changed ones."""
+    if not rows:
+        return
+    table: Table = _TABLES[name]
+    connection = await session.connection()
+    insert = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys}
+    await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changed), rows)

@@ -1,7 +1,7 @@
 """The background task that keeps indexes equal to their folders and takes deleted ones apart."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from inkwright.dataset.v1.dataset_events_pb2 import ImageRemoved
@@ -26,11 +26,17 @@ class Indexer:
     """Syncs every dataset that wants it, one sync a dataset at a time, and purges deleted ones.
 
     What is to be done stands in the database, so a restart goes on where the last process ended.
+
+    Args:
+        work: units of work.
+        stores: opens the datasets' stores.
+        synced: called when a sync has ended.
     """
 
-    def __init__(self, work: Work, stores: Stores) -> None:
+    def __init__(self, work: Work, stores: Stores, synced: Callable[[], None]) -> None:
         self._work = work
         self._stores = stores
+        self._synced = synced
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -87,6 +93,7 @@ class Indexer:
             dataset = await w.datasets.find(uid)
         if dataset is not None:
             await Sync(self._work, await self._stores.open(dataset.place), dataset).run(stopping)
+            self._synced()
 
     async def _fail(self, uid: str, message: str) -> None:
         log.warning("sync_failed", message=message)
@@ -109,6 +116,8 @@ class Indexer:
                 if not images:
                     await w.index.remove_stretches(uid)
                     await w.versions.remove_all(uid)
+                    await w.health.remove_all(uid)
+                    await w.normalizations.remove(uid)
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:

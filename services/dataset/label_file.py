@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ def labels_from_bytes(file: LabelFile) -> ImageLabels:
         line = int(fault.metadata.get("line", "0"))
         finding = Finding(Severity.REJECTED, "LABEL_UNREADABLE", fault.message, line)
         return ImageLabels((), (finding,), file.etag, digest, readable=False)
-    findings = tuple(_finding(finding) for finding in page.findings)
+    findings = (*(_finding(finding) for finding in page.findings), *_without_text(page.boxes))
     return ImageLabels(boxes_from_file(page.boxes), findings, file.etag, digest, readable=True)
 
 
@@ -70,3 +71,11 @@ def _quad(box: TextBox) -> Quad:
 
 def _finding(finding: FileFinding) -> Finding:
     return Finding(_SEVERITIES[finding.severity], finding.code, finding.message, finding.line or 0)
+
+
+def _without_text(boxes: Sequence[TextBox]) -> Iterator[Finding]:
+    """A box without text reads as one that nobody could read, which says so with "###"; mostly it was forgotten."""
+    number = sum(not box.text for box in boxes)
+    if number:
+        message = f"{number} of {len(boxes)} boxes have no text and are not learnt; type their text, or mark them as unreadable."
+        yield Finding(Severity.WARNING, "EMPTY_TEXT", message)

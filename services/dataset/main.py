@@ -23,6 +23,7 @@ from services.dataset.indexer import Indexer
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import METADATA, DatasetWork
 from services.dataset.stores import Stores
+from services.dataset.surveyor import Surveyor
 
 log = get_logger()
 
@@ -44,13 +45,14 @@ async def build_with(settings: DatasetSettings) -> Service:
     bus = await Bus.connect(settings.bus_url, name="dataset", replicas=settings.nats_replicas)
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
-    indexer = Indexer(work, stores)
+    surveyor = Surveyor(work, stores)
+    indexer = Indexer(work, stores, surveyor.wake)
     server = GrpcServer(settings.address, trust)
-    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
+    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer, surveyor), dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
         doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
-        workers=[Alone(Worker("indexer", indexer.run), database)],
+        workers=[Alone(Worker("indexer", indexer.run), database), Alone(Worker("surveyor", surveyor.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
         closers=[stores.close, database.close, bus.close],

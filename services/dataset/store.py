@@ -13,8 +13,10 @@ from libs.runtime.errors import NotFound
 from libs.runtime.names import DATASET
 from libs.runtime.paging import Cursor, Page
 from services.dataset.domain import Counts, Dataset, DatasetState, Progress, StorageType
+from services.dataset.health_store import Health
 from services.dataset.image_store import Images
 from services.dataset.index_store import Index
+from services.dataset.normalization_store import Normalizations
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
 from services.dataset.version_store import Versions
 
@@ -121,6 +123,16 @@ class DatasetWork(UnitOfWork):
     def versions(self) -> Versions:
         """Their versions."""
         return Versions(self.session)
+
+    @cached_property
+    def health(self) -> Health:
+        """What surveys found."""
+        return Health(self.session)
+
+    @cached_property
+    def normalizations(self) -> Normalizations:
+        """Where the normalising of labels stands."""
+        return Normalizations(self.session)
 
 
 Work = WorkFactory[DatasetWork]

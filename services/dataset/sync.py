@@ -103,7 +103,9 @@ class Sync:
         async with self._work() as w:
             current = await w.datasets.find(self._uid, lock=True)
             if current is not None:
-                await w.datasets.put(current.synced(at=w.now))
+                synced = current.synced(at=w.now)
+                await w.datasets.put(synced)
+                await w.health.want(synced)
                 await w.commit()
                 log.info("sync_finished", num_images=current.counts.num_images, num_changed=self._progress.num_changed)
 

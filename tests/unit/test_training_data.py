@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from libs.ocrkit.charset import BASE_ALPHABET, COLUMN_BREAK
 from libs.ocrkit.geometry import quad_from_box
 from libs.ocrkit.labels.page import TextBox
+from libs.ocrkit.line_steps import ctc_feasible
 from libs.ocrkit.training.augment import JitterConfig, distort, jitter_quad
 from libs.ocrkit.training.batches import BatchOrder
 from libs.ocrkit.training.cache import CachedRow
-from libs.ocrkit.training.data import LabelledPage, Rejection, charset_of, collect_lines, ctc_feasible
+from libs.ocrkit.training.data import LabelledPage, Rejection, charset_of, collect_lines
 from libs.ocrkit.training.detected import Coverage, label_detections
 
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 
 from libs.ocrkit.charset import BASE_ALPHABET, COLUMN_BREAK, Charset
@@ -19,7 +18,6 @@ __all__ = [
     "Rejection",
     "charset_of",
     "collect_lines",
-    "ctc_feasible",
     "plain_text",
 ]
 
@@ -105,9 +103,3 @@ def charset_of(texts: Iterable[str]) -> Charset:
     """The characters of the data, the base alphabet and the column break; the space is last as in every PP-OCR model."""
     characters = set(BASE_ALPHABET).union([COLUMN_BREAK], *texts) - {" "}
     return Charset((*sorted(characters), " "))
-
-
-def ctc_feasible(num_steps: int, labels: Sequence[int]) -> bool:
-    """Whether any CTC path of ``num_steps`` says ``labels``: one step each, and a blank between equal neighbours."""
-    repeats = sum(a == b for a, b in pairwise(labels))
-    return len(labels) + repeats <= num_steps

@@ -17,12 +17,13 @@ from libs.ocrkit.charset import BASE_ALPHABET, Charset
 from libs.ocrkit.engines.engine import load_engine
 from libs.ocrkit.graph.surgery import cut_head
 from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.line_steps import ctc_feasible
 from libs.ocrkit.preprocess import fit_line, normalize_lines, warp_line
 from libs.ocrkit.reader import Reader, plan_batches
 from libs.ocrkit.training.batches import BatchOrder, TrainingLines
 from libs.ocrkit.training.cache import CachedRow, FeatureCache
 from libs.ocrkit.training.checkpoint import Checkpoints
-from libs.ocrkit.training.data import LineSample, Rejection, charset_of, collect_lines, ctc_feasible
+from libs.ocrkit.training.data import LineSample, Rejection, charset_of, collect_lines
 from libs.ocrkit.training.depth import LEARNING_RATES, Depth, PartlyFrozen, choose_depth
 from libs.ocrkit.training.events import Report
 from libs.ocrkit.training.features import Backbone, FeatureConfig, extract
