@@ -13,18 +13,21 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
+from services.dataset.api_pictures import PictureMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.indexer import Indexer
+from services.dataset.pictures import Pictures
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(DatasetServiceServicer):
+class DatasetApi(PictureMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
-    def __init__(self, work: Work, stores: Stores, indexer: Indexer) -> None:
+    def __init__(self, work: Work, stores: Stores, indexer: Indexer, pictures: Pictures) -> None:
+        PictureMethods.__init__(self, work, pictures)
         self._work = work
         self._stores = stores
         self._indexer = indexer
@@ -121,7 +124,15 @@ class DatasetApi(DatasetServiceServicer):
     ) -> AsyncIterator[dataset_service_pb2.ReadImageResponse]:
         """See the proto."""
         ids = IMAGE.parse(request.name)
-        chunks = label_actions.read_image(self._work, self._stores, _dataset_name(ids), ids["image"], store_etag=request.store_etag)
+        chunks = label_actions.read_image(
+            self._work,
+            self._stores,
+            _dataset_name(ids),
+            ids["image"],
+            store_etag=request.store_etag,
+            start=request.start_byte,
+            length=request.num_bytes,
+        )
         async for chunk in chunks:
             yield dataset_service_pb2.ReadImageResponse(chunk=chunk)
 

@@ -10,6 +10,7 @@ from libs.runtime.call_context import Origin
 from libs.runtime.errors import Fault
 from libs.runtime.names import DATASET, IMAGE
 from services.dataset.domain import index_work
+from services.dataset.pictures import Pictures
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.sync import Sync
@@ -28,9 +29,10 @@ class Indexer:
     What is to be done stands in the database, so a restart goes on where the last process ended.
     """
 
-    def __init__(self, work: Work, stores: Stores) -> None:
+    def __init__(self, work: Work, stores: Stores, pictures: Pictures) -> None:
         self._work = work
         self._stores = stores
+        self._pictures = pictures
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -98,6 +100,7 @@ class Indexer:
 
     async def _purge(self, uid: str, name: str, stopping: asyncio.Event) -> None:
         ids = DATASET.parse(name)
+        await self._pictures.forget(uid)
         while not stopping.is_set():
             async with self._work() as w:
                 images = await w.images.some(uid, PURGED)
