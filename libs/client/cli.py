@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from libs.client.commands import access, dataset, dataset_pictures, deploy, events, label, model, task, token, user
+from libs.client.commands import access, dataset, dataset_pictures, dataset_search, deploy, events, label, model, task, token, user
 from libs.client.commands.backup import backup, restore
 from libs.client.commands.convert import convert
 from libs.client.commands.predict import predict
@@ -21,6 +21,7 @@ app = typer.Typer(
     "4 what was followed did not succeed, or something is not well.",
 )
 dataset.app.add_typer(dataset_pictures.app)
+dataset.app.add_typer(dataset_search.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

@@ -14,6 +14,7 @@ from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
 from services.dataset.api_pictures import PictureMethods
+from services.dataset.api_search import SearchMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.indexer import Indexer
 from services.dataset.pictures import Pictures
@@ -23,11 +24,12 @@ from services.dataset.stores import Stores
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(PictureMethods, DatasetServiceServicer):
+class DatasetApi(PictureMethods, SearchMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
     def __init__(self, work: Work, stores: Stores, indexer: Indexer, pictures: Pictures) -> None:
         PictureMethods.__init__(self, work, pictures)
+        SearchMethods.__init__(self, work)
         self._work = work
         self._stores = stores
         self._indexer = indexer

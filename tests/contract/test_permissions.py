@@ -42,6 +42,8 @@ MATRIX = {
         "ListImages": f"{ANYONE} labeling training inference",
         "GetImage": f"{ANYONE} labeling training inference",
         "ReadImage": f"{ANYONE} labeling training inference",
+        "SearchImages": f"{ANYONE} labeling training inference",
+        "GrepLabels": f"{ANYONE} labeling training inference",
         "ReadThumbnail": f"{ANYONE} labeling training inference",
         "GetTilePyramid": f"{ANYONE} labeling training inference",
         "ReadTile": f"{ANYONE} labeling training inference",
