@@ -31,6 +31,11 @@ class PictureMaker:
         self._child: Child | None = None
         self._answers: AsyncIterator[dict[str, Any]]
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None before the first picture and after it ended."""
+        return None if self._child is None else self._child.pid
+
     async def make(self, key: str, source: Path, target: Path, order: Mapping[str, Any]) -> None:
         """Have the file ``target`` made of the image in ``source``.
 

@@ -22,9 +22,9 @@ MAX_TEXT: Final = 200
 MAX_REGEX: Final = 1_000
 DEFAULT_GREP_SECONDS: Final = 1.0
 MAX_GREP_SECONDS: Final = 20.0
-_LOOK_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.05
 """After which a search gives out what it has found."""
-_BATCH: Final = 500
+_BATCH: Final = 200
 _WALKED: Final = 5_000
 """Rows of which only key, boxes and findings are looked at in one go."""
 _REGEX_BYTES: Final = 8 * 1024 * 1024

@@ -17,6 +17,7 @@ from services.dataset.search_words import dataset_word, words_of
 
 _ENTRY, _BOXES, _IMAGE = (METADATA.tables[name] for name in ("search_entry", "boxes", "image"))
 _LITE: Final = {
+    "last": text("SELECT seq FROM sqlite_sequence WHERE name = 'search_entry'"),
     "put": text("INSERT INTO sql_search_words (rowid, words) VALUES (:id, :words)"),
     "remove": text("INSERT INTO sql_search_words (sql_search_words, rowid, words) VALUES ('delete', :id, :words)"),
     "find": text("SELECT rowid FROM sql_search_words WHERE sql_search_words MATCH :words AND rowid > :after ORDER BY rowid LIMIT :size"),
@@ -40,16 +41,20 @@ class Search:
         if not image_ids:
             return
         connection = await self._session.connection()
+        keys = [{"dataset_uid": dataset_uid, "image_id": image_id} for image_id in image_ids]
         words = [words_of(dataset_uid, texts[image_id]) for image_id in image_ids]
-        kept = words if connection.dialect.name == "postgresql" else [None] * len(words)
-        rows = [{"dataset_uid": dataset_uid, "image_id": one, "words": its} for one, its in zip(image_ids, kept, strict=True)]
-        added = await connection.execute(insert(_ENTRY).returning(_ENTRY.c.id, sort_by_parameter_order=True), rows)
-        if connection.dialect.name == "sqlite":
-            entries = [{"id": entry, "words": its} for entry, its in zip(added.scalars(), words, strict=True)]
-            await connection.execute(_LITE["put"], entries)
+        if connection.dialect.name == "postgresql":
+            await connection.execute(insert(_ENTRY), [{**key, "words": its} for key, its in zip(keys, words, strict=True)])
+            return
+        # Nobody else writes to SQLite meanwhile. Asking each row for the id it got would take as long as its words.
+        first = ((await connection.execute(_LITE["last"])).scalar() or 0) + 1
+        await connection.execute(insert(_ENTRY), [{"id": entry, **key} for entry, key in enumerate(keys, first)])
+        await connection.execute(_LITE["put"], [{"id": entry, "words": its} for entry, its in enumerate(words, first)])
 
     async def take_out(self, dataset_uid: str, image_ids: Collection[str]) -> None:
         """Forget images, before their boxes change or go."""
+        if not image_ids:
+            return
         connection = await self._session.connection()
         where = (_ENTRY.c.dataset_uid == dataset_uid) & _ENTRY.c.image_id.in_(list(image_ids))
         if connection.dialect.name == "sqlite":

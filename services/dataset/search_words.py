@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 def folded(text: str) -> str:
     """One spelling of what people mean by the same: case, width and runs of spaces do not matter."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
 
 
 def words_of(dataset_uid: str, texts: Iterable[str]) -> str:
@@ -18,14 +18,16 @@ def words_of(dataset_uid: str, texts: Iterable[str]) -> str:
 
     A change here asks for a migration that builds the index anew: what is taken out must be what was put in.
     """
-    found: set[str] = set()
+    characters: set[str] = set()
+    pairs: set[tuple[str, str]] = set()
     for text in texts:
-        line = [f"{ord(character):x}" for character in folded(text)]
-        found.update(line)
         # As they stand too: a search for one code point tells wide from narrow letters.
-        found.update(character_word(character) for character in text)
-        found.update(map("z".join, itertools.pairwise(line)))
-    return " ".join((dataset_word(dataset_uid), *sorted(found)))
+        characters.update(text)
+        line = folded(text)
+        characters.update(line)
+        pairs.update(itertools.pairwise(line))
+    hexed = {one: character_word(one) for one in characters}
+    return " ".join((dataset_word(dataset_uid), *hexed.values(), *[f"{hexed[first]}z{hexed[second]}" for first, second in pairs]))
 
 
 def wanted_words(text: str) -> Sequence[str]:

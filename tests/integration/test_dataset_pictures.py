@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import signal
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -15,10 +16,12 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, picture_pb2
-from libs.runtime.errors import Fault, NotFound
+from libs.runtime.errors import Fault, ImageUndecodable, NotFound
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
+from services.dataset.pack import read_piece
 from services.dataset.picture_cache import PictureCache
+from services.dataset.picture_maker import PictureMaker
 from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image
 from tests.integration.world import World, dataset_world
@@ -213,3 +216,24 @@ async def test_the_cache_keeps_what_was_used_last(tmp_path: Path) -> None:
     assert cache.size("ds_1").num_images == 8
     cache.forget("ds_1")
     assert cache.size("ds_1").total_size_bytes == 0
+
+
+async def test_a_decoder_that_dies_or_hangs_ends_with_its_picture_only(tmp_path: Path) -> None:
+    # Reading it takes as long as nobody writes.
+    os.mkfifo(tmp_path / "endless")
+    good = write_image(tmp_path / "good.png")
+    hasty, patient = PictureMaker("hasty", timeout_seconds=0.5), PictureMaker("patient", timeout_seconds=60)
+    try:
+        with pytest.raises(ImageUndecodable, match=r"endless\.png: Decoding took longer than 0\.5 seconds"):
+            await hasty.make("endless.png", tmp_path / "endless", tmp_path / "a.pack", {"size_px": 64})
+        making = asyncio.create_task(patient.make("endless.png", tmp_path / "endless", tmp_path / "b.pack", {"size_px": 64}))
+        await assert_eventually(lambda: patient.pid is not None)
+        assert patient.pid is not None
+        os.kill(patient.pid, signal.SIGKILL)
+        with pytest.raises(ImageUndecodable, match=r"endless\.png: The decoder died"):
+            await making
+        await patient.make("good.png", good, tmp_path / "c.pack", {"size_px": 64})
+        assert read_piece(tmp_path / "c.pack", "picture") is not None
+    finally:
+        await hasty.close()
+        await patient.close()
