@@ -155,7 +155,7 @@ async def entries(world: World) -> int:
 @pytest.mark.parametrize(
     "wanted", [{"text": "x" * 201}, {"text": "  "}, {"character": "ab"}, {"finding": '%" OR 1'}], ids=["long", "spaces", "two", "code"]
 )
-async def test_what_means_nothing_is_refused(world: World, wanted: dict[str, str]) -> None:
+async def test_what_means_nothing_is_refused(world: World, wanted: dict[str, Any]) -> None:
     label(world, "a", "one")
     await world.indexed()
     with pytest.raises(InvalidInput):
