@@ -26,7 +26,7 @@ from gateway.settings import GatewaySettings
 from gateway.store import GatewayWork, Work
 from gateway.transcode.call import Peers
 from inkwright.common.v1 import geometry_pb2
-from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc
+from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, dataset_service_pb2_grpc, picture_pb2
 from inkwright.inference.v1 import (
     deployment_pb2,
     inference_service_pb2,
@@ -173,8 +173,21 @@ class FakeDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
         self.num_reads += 1
         if request.store_etag != "tag-1":
             raise Conflict("The image changed since it was indexed; sync the dataset.")
-        for start in range(0, len(self.image), 1000):
-            yield dataset_service_pb2.ReadImageResponse(chunk=self.image[start : start + 1000])
+        end = request.start_byte + request.num_bytes if request.num_bytes else len(self.image)
+        wanted = self.image[request.start_byte : end]
+        for start in range(0, len(wanted), 1000):
+            yield dataset_service_pb2.ReadImageResponse(chunk=wanted[start : start + 1000])
+
+    async def ReadThumbnail(self, request: Any, context: Any) -> picture_pb2.Picture:  # noqa: N802
+        self.num_reads += 1
+        return picture_pb2.Picture(data=f"thumbnail of {request.size_px}".encode())
+
+    async def GetTilePyramid(self, request: Any, context: Any) -> picture_pb2.TilePyramid:  # noqa: N802
+        return picture_pb2.TilePyramid(name=request.name, width_px=1300, height_px=700, tile_size_px=512, num_levels=12)
+
+    async def ReadTile(self, request: Any, context: Any) -> picture_pb2.Picture:  # noqa: N802
+        self.num_reads += 1
+        return picture_pb2.Picture(data=f"tile {request.level} {request.column} {request.row}".encode())
 
 
 class FakeTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):

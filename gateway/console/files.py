@@ -1,4 +1,4 @@
-"""Bytes over plain HTTP: images and bundles out, bundles in."""
+"""Bundles over plain HTTP, out and in."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,58 +13,31 @@ from gateway.transcode.openapi import ERROR_RESPONSE, MANAGEMENT_SECURITY, path_
 from gateway.transcode.routes import printed_json
 from gateway.transcode.templates import compile_template
 from inkwright.common.v1 import permission_pb2
-from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from inkwright.trainer.v1 import trainer_service_pb2
 
 PIECE_BYTES = 1024 * 1024
 """Of an upload, to the trainer."""
 
-IMAGE_BYTES = compile_template("/v1/{name=projects/*/datasets/*/images/*}:bytes")
 BUNDLE_DOWNLOAD = compile_template("/v1/{name=projects/*/models/*}:bundle")
 BUNDLE_UPLOAD = compile_template("/v1/{name=projects/*/models/*}:import")
 
-_GET_IMAGE = method_named(dataset_service_pb2.DESCRIPTOR, "GetImage")
-_READ_IMAGE = method_named(dataset_service_pb2.DESCRIPTOR, "ReadImage")
 _READ_BUNDLE = method_named(trainer_service_pb2.DESCRIPTOR, "ReadBundle")
 _IMPORT_MODEL = method_named(trainer_service_pb2.DESCRIPTOR, "ImportModel")
-
-_MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"BM", "image/bmp"))
 
 
 class Files:
     """The endpoints."""
 
-    def __init__(self, peers: Peers, *, bundle_max_bytes: int, deadline_seconds: float) -> None:
+    def __init__(self, peers: Peers, *, bundle_max_bytes: int) -> None:
         self._peers = peers
         self._bundle_max_bytes = bundle_max_bytes
-        self._deadline_seconds = deadline_seconds
 
     def routes(self) -> list[Route]:
         """What ``Routes`` wants."""
         return [
-            Route("GET", IMAGE_BYTES, permission_pb2.VIEW, self.image),
             Route("GET", BUNDLE_DOWNLOAD, permission_pb2.VIEW, self.download),
             Route("POST", BUNDLE_UPLOAD, permission_pb2.TRAIN, self.upload),
         ]
-
-    async def image(self, request: Request, captured: dict[str, str]) -> Response:
-        """An image as it is stored, with its tag; 304 when the caller has it already.
-
-        Raises:
-            Fault: CONFLICT when the stored image is not the indexed one any more.
-        """
-        name = captured["name"]
-        reply = await self._peers.call(_GET_IMAGE, dataset_service_pb2.GetImageRequest(name=name), deadline_seconds=self._deadline_seconds)
-        assert isinstance(reply, dataset_pb2.Image)
-        # The store's tag may be quoted already; inside ours no quote may stand.
-        tag = f'"{reply.store_etag.replace(chr(34), "")}"'
-        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-        if tag in [given.strip().removeprefix("W/") for given in request.headers.get("if-none-match", "").split(",")]:
-            return Response(status_code=304, headers=headers)
-        chunks = self._chunks(_READ_IMAGE, dataset_service_pb2.ReadImageRequest(name=name, store_etag=reply.store_etag))
-        first = await anext(chunks, b"")
-        media_type = next((kind for magic, kind in _MAGIC if first.startswith(magic)), "application/octet-stream")
-        return StreamingResponse(_joined(first, chunks), media_type=media_type, headers=headers)
 
     async def download(self, _request: Request, captured: dict[str, str]) -> Response:
         """A model's bundle file."""
@@ -72,7 +45,7 @@ class Files:
         first = await anext(chunks, b"")
         model_id = captured["name"].rpartition("/")[2]
         headers = {"Content-Disposition": f'attachment; filename="{model_id}.bundle"', "X-Content-Type-Options": "nosniff"}
-        return StreamingResponse(_joined(first, chunks), media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(joined(first, chunks), media_type="application/octet-stream", headers=headers)
 
     async def upload(self, request: Request, captured: dict[str, str]) -> Response:
         """A bundle file becomes a model of the path's name."""
@@ -91,38 +64,25 @@ class Files:
             yield reply.chunk
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A stream whose first piece was taken already."""
     # The first piece was awaited before the headers went out, so that a fault still becomes a status.
     yield first
     async for chunk in rest:
         yield chunk
 
 
-def _binary(description: str, *media_types: str) -> dict[str, Any]:
+def binary(description: str, *media_types: str) -> dict[str, Any]:
+    """An OpenAPI response that is a file."""
     return {"description": description, "content": {kind: {} for kind in media_types}}
 
 
 def openapi_paths() -> dict[str, dict[str, Any]]:
     """The OpenAPI path items of these routes."""
-    image, image_names = IMAGE_BYTES.documented()
     download, model_names = BUNDLE_DOWNLOAD.documented()
     upload, _ = BUNDLE_UPLOAD.documented()
     common = {"tags": ["Files"], "security": MANAGEMENT_SECURITY}
     return {
-        image: {
-            "get": common
-            | {
-                "operationId": "ReadImageBytes",
-                "description": "The image as it is stored, with an ETag.",
-                "x-inkwright-permission": "VIEW",
-                "parameters": path_parameters(image_names),
-                "responses": {
-                    "200": _binary("The file.", *(kind for _, kind in _MAGIC)),
-                    "304": {"description": "Unchanged since the tag in If-None-Match."},
-                    "default": ERROR_RESPONSE,
-                },
-            }
-        },
         download: {
             "get": common
             | {
@@ -130,7 +90,7 @@ def openapi_paths() -> dict[str, dict[str, Any]]:
                 "description": "The model's bundle file.",
                 "x-inkwright-permission": "VIEW",
                 "parameters": path_parameters(model_names),
-                "responses": {"200": _binary("The file.", "application/octet-stream"), "default": ERROR_RESPONSE},
+                "responses": {"200": binary("The file.", "application/octet-stream"), "default": ERROR_RESPONSE},
             }
         },
         upload: {

@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from libs.client.commands import access, dataset, dataset_health, deploy, events, label, model, task, token, user
+from libs.client.commands import (
+    access,
+    dataset,
+    dataset_health,
+    dataset_pictures,
+    dataset_search,
+    deploy,
+    events,
+    label,
+    model,
+    task,
+    token,
+    user,
+)
 from libs.client.commands.backup import backup, restore
 from libs.client.commands.convert import convert
 from libs.client.commands.predict import predict
@@ -22,6 +35,8 @@ app = typer.Typer(
 )
 dataset.app.command()(dataset_health.report)
 dataset.app.command()(dataset_health.normalize)
+dataset.app.add_typer(dataset_pictures.app)
+dataset.app.add_typer(dataset_search.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

@@ -208,10 +208,14 @@ class Inkwright:
 
     def export_model(self, model: str, into: Path) -> int:
         """Download a model's bundle; the file appears whole or not at all. Returns its size in bytes."""
+        return self.save(f"/v1/{self.full_name('models', model)}:bundle", into)
+
+    def save(self, path: str, into: Path) -> int:
+        """Download what the gateway offers at a path; the file appears whole or not at all. Returns its size in bytes."""
         part = into.with_name(into.name + ".part")
         try:
             with part.open("wb") as file:
-                for chunk in self.rest.download(f"/v1/{self.full_name('models', model)}:bundle"):
+                for chunk in self.rest.download(path):
                     file.write(chunk)
             size_bytes = part.stat().st_size
             part.replace(into)

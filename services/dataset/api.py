@@ -14,8 +14,11 @@ from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
 from services.dataset.api_health import HealthMethods
+from services.dataset.api_pictures import PictureMethods
+from services.dataset.api_search import SearchMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.indexer import Indexer
+from services.dataset.pictures import Pictures
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.surveyor import Surveyor
@@ -23,10 +26,12 @@ from services.dataset.surveyor import Surveyor
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(HealthMethods, DatasetServiceServicer):
+class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
-    def __init__(self, work: Work, stores: Stores, indexer: Indexer, surveyor: Surveyor) -> None:
+    def __init__(self, work: Work, stores: Stores, indexer: Indexer, surveyor: Surveyor, pictures: Pictures) -> None:
+        PictureMethods.__init__(self, work, pictures)
+        SearchMethods.__init__(self, work)
         self._work = work
         self._stores = stores
         self._indexer = indexer
@@ -124,7 +129,15 @@ class DatasetApi(HealthMethods, DatasetServiceServicer):
     ) -> AsyncIterator[dataset_service_pb2.ReadImageResponse]:
         """See the proto."""
         ids = IMAGE.parse(request.name)
-        chunks = label_actions.read_image(self._work, self._stores, _dataset_name(ids), ids["image"], store_etag=request.store_etag)
+        chunks = label_actions.read_image(
+            self._work,
+            self._stores,
+            _dataset_name(ids),
+            ids["image"],
+            store_etag=request.store_etag,
+            start=request.start_byte,
+            length=request.num_bytes,
+        )
         async for chunk in chunks:
             yield dataset_service_pb2.ReadImageResponse(chunk=chunk)
 

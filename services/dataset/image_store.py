@@ -18,6 +18,7 @@ from services.dataset.domain import Dataset
 from services.dataset.image import KINDS, Finding, Image, ImageState, LabelBox, LabelState, Severity
 from services.dataset.pairing import file_stem_of
 from services.dataset.rows import METADATA, BoxesRow, ImageRow, ReplacedLabelsRow
+from services.dataset.search_store import Search
 
 _TABLE = METADATA.tables["image"]
 _IMAGE = _TABLE.c
@@ -33,6 +34,7 @@ class Images:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+        self._search = Search(session)
 
     async def get(self, dataset: Dataset, image_id: str) -> Image:
         """One row.
@@ -105,11 +107,15 @@ class Images:
             for field, value in fields.items():
                 setattr(row, field, value)
         if boxes is not None:
+            await self._search.take_out(dataset_uid, [image.image_id])
+            await self._search.put(dataset_uid, {image.image_id: boxes})
             await self._session.merge(BoxesRow(dataset_uid=dataset_uid, image_id=image.image_id, data=boxes_to_bytes(boxes)))
 
     async def remove(self, dataset_uid: str, image_ids: Iterable[str]) -> None:
         """Forget rows and their boxes."""
-        where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(list(image_ids))
+        ids = list(image_ids)
+        await self._search.take_out(dataset_uid, ids)
+        where = (_IMAGE.dataset_uid == dataset_uid) & _IMAGE.image_id.in_(ids)
         await self._session.exec(delete(ImageRow).where(where))
 
     async def some(self, dataset_uid: str, limit: int) -> list[Image]:

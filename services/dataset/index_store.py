@@ -11,6 +11,7 @@ from services.dataset.convert import boxes_to_bytes
 from services.dataset.examine import Examined
 from services.dataset.image_store import image_values
 from services.dataset.rows import METADATA
+from services.dataset.search_store import Search
 from services.dataset.stretches import Stretch
 
 _TABLES = METADATA.tables
@@ -23,6 +24,7 @@ class Index:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+        self._search = Search(session)
 
     async def stretches(self, dataset_uid: str, begin: str) -> list[Stretch]:
         """The next few known ones that begin at or behind ``begin``, in order."""
@@ -46,6 +48,7 @@ class Index:
     async def put_images(self, dataset_uid: str, examined: Sequence[Examined], *, new: Collection[str]) -> None:
         """Save rows and boxes; those whose ids are in ``new`` have none yet, and need no boxes where the label file has none."""
         keys = [{"dataset_uid": dataset_uid, "image_id": one.image.image_id} for one in examined]
+        await self._search.take_out(dataset_uid, {one.image.image_id for one in examined} - set(new))
         await upsert(self._session, "image", [{**key, **image_values(one.image)} for key, one in zip(keys, examined, strict=True)])
         boxes = [
             {**key, "data": boxes_to_bytes(one.boxes)}
@@ -53,6 +56,7 @@ class Index:
             if one.boxes or one.image.image_id not in new
         ]
         await upsert(self._session, "boxes", boxes)
+        await self._search.put(dataset_uid, {one.image.image_id: one.boxes for one in examined})
 
     async def put_stretch(self, dataset_uid: str, stretch: Stretch) -> None:
         """In place of all that overlap it."""

@@ -10,6 +10,7 @@ from libs.runtime.call_context import Origin
 from libs.runtime.errors import Fault
 from libs.runtime.names import DATASET, IMAGE
 from services.dataset.domain import index_work
+from services.dataset.pictures import Pictures
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.sync import Sync
@@ -33,9 +34,10 @@ class Indexer:
         synced: called when a sync has ended.
     """
 
-    def __init__(self, work: Work, stores: Stores, synced: Callable[[], None]) -> None:
+    def __init__(self, work: Work, stores: Stores, pictures: Pictures, synced: Callable[[], None]) -> None:
         self._work = work
         self._stores = stores
+        self._pictures = pictures
         self._synced = synced
         self._woken = asyncio.Event()
 
@@ -105,6 +107,7 @@ class Indexer:
 
     async def _purge(self, uid: str, name: str, stopping: asyncio.Event) -> None:
         ids = DATASET.parse(name)
+        await self._pictures.forget(uid)
         while not stopping.is_set():
             async with self._work() as w:
                 images = await w.images.some(uid, PURGED)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from libs.ocrkit.labels.voc import write_voc
-from libs.runtime.errors import AlreadyExists, Conflict, WrongState
+from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, WrongState
 from libs.runtime.object_store import ObjectStore
 from services.dataset.actions import get_image
 from services.dataset.domain import Dataset
@@ -18,19 +18,34 @@ from services.dataset.stores import Stores
 CHUNK_BYTES: Final = 1024 * 1024
 
 
-async def read_image(work: Work, stores: Stores, dataset_name: str, image_id: str, *, store_etag: str) -> AsyncIterator[bytes]:
+async def read_image(
+    work: Work, stores: Stores, dataset_name: str, image_id: str, *, store_etag: str, start: int = 0, length: int = 0
+) -> AsyncIterator[bytes]:
     """The image's bytes as stored, in pieces of at most 1 MiB.
 
+    Args:
+        work: units of work.
+        stores: opens the dataset's store.
+        dataset_name: of the dataset.
+        image_id: of the image.
+        store_etag: of the only content that is wanted; empty for any.
+        start: the first byte that is wanted.
+        length: bytes from there; 0 for all.
+
     Raises:
+        InvalidInput: a negative ``start`` or ``length``.
         NotFound: no such dataset or image, or its file is gone.
         ImageChanged: ``store_etag`` is given and the stored image has, or gets while it is read, another one.
     """
+    if start < 0 or length < 0:
+        raise InvalidInput(f"Bytes {start} + {length} were asked for; give numbers that are not negative.", field="start_byte")
     dataset, image = await get_image(work, dataset_name, image_id)
     store = await stores.open(dataset.place)
-    await _check_unchanged(store, image, store_etag)
-    async for chunk in store.read_stream(image.key, chunk_bytes=CHUNK_BYTES):
+    await check_unchanged(store, image, store_etag)
+    pieces = _read_range(store, image.key, start, length) if start or length else store.read_stream(image.key, chunk_bytes=CHUNK_BYTES)
+    async for chunk in pieces:
         yield chunk
-    await _check_unchanged(store, image, store_etag)
+    await check_unchanged(store, image, store_etag)
 
 
 async def get_image_labels(work: Work, stores: Stores, dataset_name: str, image_id: str) -> tuple[Dataset, Image, ImageLabels]:
@@ -115,9 +130,25 @@ async def _take_over(work: Work, dataset: Dataset, image: Image, labels: ImageLa
     return image, labels
 
 
-async def _check_unchanged(store: ObjectStore, image: Image, store_etag: str) -> None:
+async def check_unchanged(store: ObjectStore, image: Image, store_etag: str) -> None:
+    """Compare the stored image with a tag; an empty one fits any.
+
+    Raises:
+        NotFound: the file is gone.
+        ImageChanged: it has another tag.
+    """
     if store_etag and (await store.head(image.key)).etag != store_etag:
         raise ImageChanged(f"{image.key} was changed since it was indexed; sync the dataset, then repeat.", key=image.key)
+
+
+async def _read_range(store: ObjectStore, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    end = start + length if length else None
+    while end is None or start < end:
+        piece = await store.read(key, start=start, length=CHUNK_BYTES if end is None else min(CHUNK_BYTES, end - start))
+        if not piece:
+            return
+        yield piece
+        start += len(piece)
 
 
 def _with_label_key(image: Image) -> Image:

@@ -20,6 +20,8 @@ from libs.runtime.trust import Trust
 from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
 from services.dataset.indexer import Indexer
+from services.dataset.picture_cache import PictureCache
+from services.dataset.pictures import Pictures
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import METADATA, DatasetWork
 from services.dataset.stores import Stores
@@ -45,17 +47,19 @@ async def build_with(settings: DatasetSettings) -> Service:
     bus = await Bus.connect(settings.bus_url, name="dataset", replicas=settings.nats_replicas)
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
+    pictures = Pictures(stores, PictureCache(settings.home / "dataset" / "pictures", settings.picture_cache_bytes))
     surveyor = Surveyor(work, stores)
-    indexer = Indexer(work, stores, surveyor.wake)
+    indexer = Indexer(work, stores, pictures, surveyor.wake)
     server = GrpcServer(settings.address, trust)
-    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer, surveyor), dataset_service_pb2.DESCRIPTOR)
+    api = DatasetApi(work, stores, indexer, surveyor, pictures)
+    server.add(add_DatasetServiceServicer_to_server, api, dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
         doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
         workers=[Alone(Worker("indexer", indexer.run), database), Alone(Worker("surveyor", surveyor.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
-        closers=[stores.close, database.close, bus.close],
+        closers=[pictures.close, stores.close, database.close, bus.close],
         grace_seconds=settings.grace_seconds,
     )
 

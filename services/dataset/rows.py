@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Column, ForeignKeyConstraint, Index, Integer, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -110,6 +110,19 @@ class BoxesRow(Table, table=True):
     dataset_uid: str = Field(primary_key=True, max_length=40)
     image_id: str = Field(primary_key=True, max_length=40)
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class SearchEntryRow(Table, table=True):
+    """An image in the search index. PostgreSQL keeps its words here; SQLite keeps them under the same id in ``sql_search_words``."""
+
+    __tablename__ = "search_entry"
+    __table_args__ = (UniqueConstraint("dataset_uid", "image_id"), {"sqlite_autoincrement": True})
+
+    # Never used again, so that pages of a search that is under way stay right.
+    id: int | None = Field(default=None, sa_column=Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True))
+    dataset_uid: str = Field(max_length=40)
+    image_id: str = Field(max_length=40)
+    words: str | None
 
 
 class StretchRow(Table, table=True):

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+
 from libs.runtime.settings import ServiceSettings
 
 
@@ -13,3 +15,5 @@ class DatasetSettings(ServiceSettings):
 
     oss_connections: Path | None = None
     """TOML file with the connections to OSS, one table each; see ``oss_connection.OssConnection``. Closed to other accounts."""
+    picture_cache_bytes: int = Field(default=1024**3, ge=1)
+    """Of thumbnails and tiles kept on disk, all datasets together."""

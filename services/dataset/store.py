@@ -18,6 +18,7 @@ from services.dataset.image_store import Images
 from services.dataset.index_store import Index
 from services.dataset.normalization_store import Normalizations
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
+from services.dataset.search_store import Search
 from services.dataset.version_store import Versions
 
 __all__ = ["METADATA", "DatasetWork", "Datasets", "Images", "Versions", "Work"]
@@ -118,6 +119,11 @@ class DatasetWork(UnitOfWork):
     def index(self) -> Index:
         """The same as syncs use it."""
         return Index(self.session)
+
+    @cached_property
+    def search(self) -> Search:
+        """The same by what labels say."""
+        return Search(self.session)
 
     @cached_property
     def versions(self) -> Versions:

@@ -213,3 +213,73 @@ async def test_log_lines_hold_templates_and_never_tokens_or_bodies(world: World,
     assert any("/v1/{name=projects/*/datasets/*}" in line and "rq-7" in line and "status=200" in line for line in lines)
     for secret in (ADMIN_TOKEN, "some-wrong-token", "Grüße", element(bmp(40, 40))["body"]):
         assert str(secret)[:40] not in written
+
+
+@pytest.mark.parametrize(
+    ("asked", "content_range", "wanted"),
+    [
+        ("bytes=0-3", "bytes 0-3/100", slice(0, 4)),
+        ("bytes=96-", "bytes 96-99/100", slice(96, None)),
+        ("bytes=-5", "bytes 95-99/100", slice(95, None)),
+        ("bytes=-500", "bytes 0-99/100", slice(None)),
+        ("bytes=90-4000", "bytes 90-99/100", slice(90, None)),
+    ],
+)
+async def test_a_range_of_an_image_comes_alone(world: World, asked: str, content_range: str, wanted: slice) -> None:
+    world.datasets.image = b"BM" + bytes(range(98))
+    answer = await world.http.get(f"/v1/{IMAGE}:bytes", headers={"Range": asked})
+    assert (answer.status_code, answer.content, answer.headers["content-range"]) == (206, world.datasets.image[wanted], content_range)
+    assert (answer.headers["content-type"], answer.headers["accept-ranges"]) == ("image/bmp", "bytes")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-3, 6-9"},
+        {"Range": "bytes=9-3"},
+        {"Range": "bytes=-"},
+        {"Range": "lines=0-3"},
+        {"Range": "bytes=0-3", "If-Range": '"tag-0"'},
+    ],
+)
+async def test_what_is_no_single_range_is_answered_whole(world: World, headers: dict[str, str]) -> None:
+    answer = await world.http.get(f"/v1/{IMAGE}:bytes", headers=headers)
+    assert (answer.status_code, answer.content) == (200, world.datasets.image)
+
+
+@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=4000-5000", "bytes=-0"])
+async def test_a_range_behind_the_image_is_refused_with_its_size(world: World, asked: str) -> None:
+    world.datasets.image = bytes(100)
+    answer = await world.http.get(f"/v1/{IMAGE}:bytes", headers={"Range": asked})
+    assert (answer.status_code, answer.headers["content-range"], world.datasets.num_reads) == (416, "bytes */100", 0)
+
+
+@pytest.mark.parametrize(("path", "content"), [("thumbnail?size=99", b"thumbnail of 99"), ("tiles/11/2_1.jpg", b"tile 11 2 1")])
+async def test_thumbnails_and_tiles_are_read_once_by_who_keeps_them(world: World, path: str, content: bytes) -> None:
+    answer = await world.http.get(f"/v1/{IMAGE}/{path}")
+    assert (answer.content, answer.headers["content-type"], answer.headers["cache-control"]) == (content, "image/jpeg", "private, no-cache")
+    again = await world.http.get(f"/v1/{IMAGE}/{path}", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content, world.datasets.num_reads) == (304, b"", 1)
+    world.datasets.store_etag = "tag-2"
+    assert (await world.http.get(f"/v1/{IMAGE}/{path}", headers={"If-None-Match": answer.headers["etag"]})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("thumbnail?size=big", 400), ("thumbnail?size=-1", 400), ("tiles/11/2-1.jpg", 404), ("tiles/x/2_1.jpg", 404)]
+)
+async def test_a_picture_that_cannot_be_named_is_refused(world: World, path: str, status: int) -> None:
+    assert (await world.http.get(f"/v1/{IMAGE}/{path}")).status_code == status
+
+
+async def test_viewers_of_deep_zoom_find_the_tiles(world: World) -> None:
+    described = (await world.http.get(f"/v1/{IMAGE}/tiles.json")).json()["Image"]
+    assert described == {
+        "xmlns": "http://schemas.microsoft.com/deepzoom/2008",
+        "Url": f"/v1/{IMAGE}/tiles/",
+        "Format": "jpg",
+        "Overlap": "0",
+        "TileSize": "512",
+        "Size": {"Width": "1300", "Height": "700"},
+    }
+    assert (await world.http.get(f"{described['Url']}11/0_0.jpg")).content == b"tile 11 0 0"
+    assert (await world.http.get(f"/v1/{IMAGE}/tiles")).json()["numLevels"] == 12

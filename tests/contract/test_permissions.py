@@ -42,6 +42,12 @@ MATRIX = {
         "ListImages": f"{ANYONE} labeling training inference",
         "GetImage": f"{ANYONE} labeling training inference",
         "ReadImage": f"{ANYONE} labeling training inference",
+        "SearchImages": f"{ANYONE} labeling training inference",
+        "GrepLabels": f"{ANYONE} labeling training inference",
+        "ReadThumbnail": f"{ANYONE} labeling training inference",
+        "GetTilePyramid": f"{ANYONE} labeling training inference",
+        "ReadTile": f"{ANYONE} labeling training inference",
+        "GetPictureCache": f"{ANYONE} labeling training inference",
         "GetImageLabels": f"{ANYONE} labeling training inference",
         "WriteImageLabels": "labeling",
         "GetHealthReport": f"{ANYONE} labeling training inference",
@@ -114,6 +120,9 @@ EVENTS = "GET /v1/{name=projects/*}/events"
 # Routes that no method's annotation describes.
 HAND_WRITTEN = {
     "GET /v1/{name=projects/*/datasets/*/images/*}:bytes": ANYONE,
+    "GET /v1/{name=projects/*/datasets/*/images/*}/thumbnail": ANYONE,
+    "GET /v1/{name=projects/*/datasets/*/images/*}/tiles.json": ANYONE,
+    "GET /v1/{name=projects/*/datasets/*/images/*}/tiles/{level}/{tile}": ANYONE,
     "GET /v1/{name=projects/*/models/*}:bundle": ANYONE,
     "POST /v1/{name=projects/*/models/*}:import": "admin trainer",
     EVENTS: ANYONE,

@@ -21,9 +21,21 @@ from libs.runtime.cannot_start import CannotStart
 from libs.runtime.db import Database
 from libs.runtime.errors import NoReadyInstance
 
-__all__ = ["MigrationsBehind", "SchemaNewer", "check", "knows", "metadata_of", "revision", "revisions", "upgrade", "upgrade_to"]
+__all__ = [
+    "MigrationsBehind",
+    "SchemaNewer",
+    "check",
+    "is_declared",
+    "knows",
+    "metadata_of",
+    "revision",
+    "revisions",
+    "upgrade",
+    "upgrade_to",
+]
 
 
+SQL_PREFIX = "sql_"
 _LOCK_TIMEOUT_SECONDS = 5
 """A change of a table must not queue behind a long transaction: whatever comes after it would wait too. The next start tries again."""
 _STATEMENT_TIMEOUT_SECONDS = 900
@@ -87,6 +99,11 @@ def knows(service: str, revision: str) -> bool:
     return revision in revisions(service)
 
 
+def is_declared(name: str | None, kind: str, _parents: Any) -> bool:
+    """Whether the metadata describes a table or index: not those that versions make in plain SQL, whose names begin with ``sql_``."""
+    return kind not in ("table", "index") or not (name or "").startswith(SQL_PREFIX)
+
+
 async def check(service: str) -> None:
     """Migrate an empty SQLite database and compare it with the metadata.
 
@@ -99,7 +116,9 @@ async def check(service: str) -> None:
 
     def compare(connection: Connection) -> None:
         command.upgrade(_config(service, connection), "head")
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "include_name": is_declared}
+        )
         differences = compare_metadata(context, metadata_of(service))
         if differences:
             lines = "\n".join(f"  {difference}" for difference in differences)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
+from libs.runtime.migrations import is_declared
 from libs.runtime.tables import UtcDateTime
 
 
@@ -21,6 +22,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=context.config.attributes["metadata"],
     render_item=render_item,
+    include_name=is_declared,
     render_as_batch=True,
     compare_type=True,
     transactional_ddl=True,
