@@ -17,7 +17,6 @@ from services.trainer import convert, domain, graph, model
 from services.trainer.domain import ENDED, Mode, Task, TaskOrder, TaskState, new_task
 from services.trainer.graph import AFTER, MAX_CRASHES, WEIGHTS, Node, NodeId, NodeState
 from services.trainer.model import Model, ModelInUse, ModelRetired, ModelState, Origin, Verdict
-from services.trainer.nodes.near_duplicates import dhash, groups
 from services.trainer.nodes.split import Page, split
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -324,11 +323,3 @@ def test_near_duplicates_stay_together_and_the_share_is_met() -> None:
 def test_images_that_all_look_alike_are_split_all_the_same() -> None:
     done = split([Page(str(number), str(number), 5) for number in range(10)], fraction=0.3)
     assert (len(done.train), len(done.validation), done.num_groups) == (7, 3, 1)
-
-
-def test_a_rescaled_image_is_a_near_duplicate_and_another_is_not() -> None:
-    rng = np.random.default_rng(1)
-    image = np.kron(rng.integers(0, 255, (8, 9, 1)), np.ones((40, 40, 3))).astype(np.uint8)
-    darker = (image[::2, ::2] * 0.8).astype(np.uint8)
-    other = np.kron(rng.integers(0, 255, (8, 9, 1)), np.ones((40, 40, 3))).astype(np.uint8)
-    assert groups([dhash(image), dhash(other), dhash(darker)]) == [[0, 2], [1]]

@@ -6,11 +6,11 @@ from typing import Any
 
 from libs.ocrkit.bundle import open_bundle
 from libs.ocrkit.image_io import decode_image
+from libs.ocrkit.near_duplicates import dhash
 from libs.ocrkit.training.choose_base import choose_base
 from libs.ocrkit.training.data import LineSample, Rejection, collect_lines
 from libs.runtime.errors import ImageUndecodable, InvalidInput, TooLarge
 from services.trainer.domain import NEEDED_IMAGES, NoLabels
-from services.trainer.nodes.near_duplicates import dhash
 from services.trainer.nodes.pages import labelled_page
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, read_json, write_json

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from libs.ocrkit.near_duplicates import groups
 from libs.ocrkit.training.data import collect_lines
-from services.trainer.nodes.near_duplicates import groups
 from services.trainer.nodes.pages import labelled_page
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, read_json, write_json
