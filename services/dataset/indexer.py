@@ -109,6 +109,7 @@ class Indexer:
                 if not images:
                     await w.index.remove_stretches(uid)
                     await w.versions.remove_all(uid)
+                    await w.test_sets.remove_all(uid)
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:

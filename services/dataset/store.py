@@ -16,6 +16,8 @@ from services.dataset.domain import Counts, Dataset, DatasetState, Progress, Sto
 from services.dataset.image_store import Images
 from services.dataset.index_store import Index
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
+from services.dataset.test_set_store import TestSets
+from services.dataset.version_diff_store import VersionDiffs
 from services.dataset.version_store import Versions
 
 __all__ = ["METADATA", "DatasetWork", "Datasets", "Images", "Versions", "Work"]
@@ -121,6 +123,16 @@ class DatasetWork(UnitOfWork):
     def versions(self) -> Versions:
         """Their versions."""
         return Versions(self.session)
+
+    @cached_property
+    def version_diffs(self) -> VersionDiffs:
+        """Differences between versions."""
+        return VersionDiffs(self.session)
+
+    @cached_property
+    def test_sets(self) -> TestSets:
+        """Images that are never learnt from."""
+        return TestSets(self.session)
 
 
 Work = WorkFactory[DatasetWork]

@@ -44,10 +44,13 @@ MATRIX = {
         "ReadImage": f"{ANYONE} labeling training inference",
         "GetImageLabels": f"{ANYONE} labeling training inference",
         "WriteImageLabels": "labeling",
+        "SetTestImages": "admin trainer training",
+        "ListTestImages": f"{ANYONE} labeling training inference",
         "FreezeDataset": "admin trainer training",
         "GetVersion": f"{ANYONE} labeling training inference",
         "ListVersions": f"{ANYONE} labeling training inference",
         "ListVersionEntries": f"{ANYONE} labeling training inference",
+        "DiffVersions": f"{ANYONE} labeling training inference",
     },
     "labeling": {
         "GetPage": f"{ANYONE} labeling training inference",
