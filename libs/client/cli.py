@@ -10,6 +10,7 @@ from libs.client.commands import (
     dataset_health,
     dataset_pictures,
     dataset_search,
+    dataset_version,
     deploy,
     events,
     label,
@@ -37,6 +38,7 @@ dataset.app.command()(dataset_health.report)
 dataset.app.command()(dataset_health.normalize)
 dataset.app.add_typer(dataset_pictures.app)
 dataset.app.add_typer(dataset_search.app)
+dataset.app.add_typer(dataset_version.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

@@ -16,6 +16,7 @@ from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2
 from libs.client.health import Health
 from libs.client.rest import ApiError, RestClient, pages
 from libs.client.users import Users
+from libs.client.versions import Versions
 
 DATASETS = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
 LABELING = labeling_service_pb2.DESCRIPTOR.services_by_name["LabelingService"]
@@ -46,6 +47,7 @@ class Inkwright:
         self.project = f"projects/{project}"
         self.users = Users(rest)
         self.health = Health(rest, lambda name: self.full_name("datasets", name))
+        self.versions = Versions(rest, self.project)
 
     def full_name(self, collection: str, name: str) -> str:
         """``receipts`` → ``projects/default/datasets/receipts``; a whole name stays."""
@@ -164,8 +166,11 @@ class Inkwright:
     # Tasks and models
 
     def create_task(self, task_id: str, task: task_pb2.Task) -> task_pb2.Task:
-        """Start a training task; ``dataset`` and ``base`` may be short names."""
-        task.dataset = self.full_name("datasets", task.dataset)
+        """Start a training task; datasets and ``base`` may be short names, ``version`` may be ``DATASET/VERSION``."""
+        if task.dataset:
+            task.dataset = self.full_name("datasets", task.dataset)
+        task.further_datasets[:] = [self.full_name("datasets", one) for one in task.further_datasets]
+        task.version = self.versions.full_name(task.version)
         if task.base:
             task.base = self.full_name("models", task.base)
         request = trainer_service_pb2.CreateTaskRequest(parent=self.project, task_id=task_id, task=task)

@@ -89,6 +89,13 @@ def groups(hashes: Sequence[int]) -> list[list[int]]:
     return list(found.values())
 
 
+def near_duplicates_among(hashes: Sequence[int], others: Sequence[int]) -> list[int | None]:
+    """For each hash the index of the first of ``others`` that it is a near-duplicate of, ``None`` where there is none."""
+    theirs = np.array(others, dtype=np.uint64)
+    close = (np.flatnonzero(np.bitwise_count(theirs ^ np.uint64(ours)) <= MAX_DISTANCE) for ours in hashes)
+    return [int(found[0]) if len(found) else None for found in close]
+
+
 def _mask(bands: Sequence[int]) -> np.uint64:
     """The bits of some bands, 10 or 11 each."""
     edges = [64 * band // _NUM_BANDS for band in range(_NUM_BANDS + 1)]

@@ -1,10 +1,9 @@
-"""What can be done with datasets and versions: one function a verb."""
+"""What can be done with datasets and their index: one function a verb."""
 
 from collections.abc import Sequence
 
-from inkwright.dataset.v1.dataset_events_pb2 import VersionFrozen
 from libs.runtime.errors import AlreadyExists, InvalidInput
-from libs.runtime.names import DATASET, VERSION, check_id, new_id
+from libs.runtime.names import DATASET, check_id, new_id
 from libs.runtime.paging import Cursor, Page
 from services.dataset.connection_check import Step, check_connection
 from services.dataset.domain import Dataset, DatasetState, NoImages, Place, StorageType, check_description, index_work
@@ -12,7 +11,6 @@ from services.dataset.image import Image, ImageState, LabelState
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.sync import holds_image
-from services.dataset.version import Version, VersionEntry
 
 MAX_REQUEST_ID = 64
 MAX_NAMES = 500
@@ -32,7 +30,7 @@ async def create_dataset(
     """
     check_id(dataset_id, "dataset")
     check_description(description)
-    _check_request_id(request_id)
+    check_request_id(request_id)
     async with work(read_only=True) as w:
         earlier = await w.datasets.created_by(project, request_id)
         if earlier is not None:
@@ -177,72 +175,12 @@ async def get_image(work: Work, name: str, image_id: str) -> tuple[Dataset, Imag
         return dataset, await w.images.get(dataset, image_id)
 
 
-async def freeze_dataset(work: Work, name: str, *, request_id: str) -> tuple[Dataset, Version]:
-    """Freeze what the index holds now.
+def check_request_id(request_id: str) -> None:
+    """Not too long.
 
     Raises:
-        NotFound: no such dataset.
-        DatasetNotReady: no sync of it has finished.
-        InvalidInput: the request id is missing or too long.
+        InvalidInput: it is.
     """
-    if not request_id:
-        raise InvalidInput("Give a request_id of 1 to 64 characters, so that a repeated call freezes only once.", field="request_id")
-    _check_request_id(request_id)
-    async with work() as w:
-        dataset = await w.datasets.get(name, lock=True)
-        version = await w.versions.frozen_by(dataset, request_id)
-        if version is None:
-            dataset.check_freezable()
-            version = await w.versions.freeze(dataset, request_id=request_id, at=w.now)
-            fact = VersionFrozen(
-                version=dataset.version_name(version.version_id),
-                digest=version.digest,
-                num_images=version.num_images,
-                num_labeled=version.num_labeled,
-                request_id=request_id,
-            )
-            w.tell(fact, resource="version", id=version.version_id)
-            await w.commit()
-    return dataset, version
-
-
-async def get_version(work: Work, name: str) -> tuple[Dataset, Version]:
-    """Read one.
-
-    Raises:
-        NotFound: no such dataset or version.
-    """
-    ids = VERSION.parse(name)
-    async with work(read_only=True) as w:
-        dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]))
-        return dataset, await w.versions.get(dataset, ids["version"])
-
-
-async def list_versions(work: Work, name: str, *, size: int, after: Cursor) -> tuple[Dataset, Page[Version]]:
-    """Newest first.
-
-    Raises:
-        NotFound: no such dataset.
-    """
-    async with work(read_only=True) as w:
-        dataset = await w.datasets.get(name)
-        return dataset, await w.versions.page(dataset, size=size, after=after)
-
-
-async def list_version_entries(work: Work, name: str, *, size: int, after: Cursor) -> tuple[Dataset, Page[VersionEntry]]:
-    """The manifest of a version, in key order.
-
-    Raises:
-        NotFound: no such dataset or version.
-    """
-    ids = VERSION.parse(name)
-    async with work(read_only=True) as w:
-        dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]))
-        version = await w.versions.get(dataset, ids["version"])
-        return dataset, await w.versions.entries(version, size=size, after=after)
-
-
-def _check_request_id(request_id: str) -> None:
     if len(request_id) > MAX_REQUEST_ID:
         raise InvalidInput(f"The request_id has {len(request_id)} characters; use at most {MAX_REQUEST_ID}.", field="request_id")
 

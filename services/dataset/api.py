@@ -10,13 +10,15 @@ from google.protobuf.empty_pb2 import Empty
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceServicer
 from libs.runtime.errors import InvalidInput
-from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
+from libs.runtime.names import IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
 from services.dataset.api_health import HealthMethods
 from services.dataset.api_pictures import PictureMethods
 from services.dataset.api_search import SearchMethods
+from services.dataset.api_versions import VersionMethods
 from services.dataset.connection_check import check_connection
+from services.dataset.image_names import dataset_name, image_id_in
 from services.dataset.indexer import Indexer
 from services.dataset.pictures import Pictures
 from services.dataset.store import Work
@@ -26,7 +28,7 @@ from services.dataset.surveyor import Surveyor
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceServicer):
+class DatasetApi(HealthMethods, PictureMethods, SearchMethods, VersionMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
     def __init__(self, work: Work, stores: Stores, indexer: Indexer, surveyor: Surveyor, pictures: Pictures) -> None:
@@ -111,7 +113,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceSer
             state=convert.image_state_from_proto(request.state),
             label_state=convert.label_state_from_proto(request.label_state),
             key=request.key,
-            image_ids=[_image_ids(name, request.parent) for name in request.names],
+            image_ids=[image_id_in(request.parent, name) for name in request.names],
         )
         return dataset_service_pb2.ListImagesResponse(
             images=[convert.image_to_proto(dataset, image) for image in page.items],
@@ -122,7 +124,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceSer
     async def GetImage(self, request: dataset_service_pb2.GetImageRequest, context: Context) -> dataset_pb2.Image:
         """See the proto."""
         ids = IMAGE.parse(request.name)
-        return convert.image_to_proto(*await actions.get_image(self._work, _dataset_name(ids), ids["image"]))
+        return convert.image_to_proto(*await actions.get_image(self._work, dataset_name(ids), ids["image"]))
 
     async def ReadImage(
         self, request: dataset_service_pb2.ReadImageRequest, context: Context
@@ -132,7 +134,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceSer
         chunks = label_actions.read_image(
             self._work,
             self._stores,
-            _dataset_name(ids),
+            dataset_name(ids),
             ids["image"],
             store_etag=request.store_etag,
             start=request.start_byte,
@@ -144,7 +146,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceSer
     async def GetImageLabels(self, request: dataset_service_pb2.GetImageLabelsRequest, context: Context) -> dataset_pb2.ImageLabels:
         """See the proto."""
         ids = LABELS.parse(request.name)
-        return convert.labels_to_proto(*await label_actions.get_image_labels(self._work, self._stores, _dataset_name(ids), ids["image"]))
+        return convert.labels_to_proto(*await label_actions.get_image_labels(self._work, self._stores, dataset_name(ids), ids["image"]))
 
     async def WriteImageLabels(self, request: dataset_service_pb2.WriteImageLabelsRequest, context: Context) -> dataset_pb2.ImageLabels:
         """See the proto."""
@@ -152,48 +154,9 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, DatasetServiceSer
         written = await label_actions.write_image_labels(
             self._work,
             self._stores,
-            _dataset_name(ids),
+            dataset_name(ids),
             ids["image"],
             boxes=[convert.box_from_proto(box) for box in request.labels.boxes],
             file_etag=request.labels.file_etag,
         )
         return convert.labels_to_proto(*written)
-
-    async def FreezeDataset(self, request: dataset_service_pb2.FreezeDatasetRequest, context: Context) -> dataset_pb2.Version:
-        """See the proto."""
-        return convert.version_to_proto(*await actions.freeze_dataset(self._work, request.name, request_id=request.request_id))
-
-    async def GetVersion(self, request: dataset_service_pb2.GetVersionRequest, context: Context) -> dataset_pb2.Version:
-        """See the proto."""
-        return convert.version_to_proto(*await actions.get_version(self._work, request.name))
-
-    async def ListVersions(
-        self, request: dataset_service_pb2.ListVersionsRequest, context: Context
-    ) -> dataset_service_pb2.ListVersionsResponse:
-        """See the proto."""
-        dataset, page = await actions.list_versions(self._work, request.parent, size=page_size(request), after=page_cursor(request))
-        return dataset_service_pb2.ListVersionsResponse(
-            versions=[convert.version_to_proto(dataset, version) for version in page.items],
-            next_page_token=page_token(request, page.next_cursor),
-        )
-
-    async def ListVersionEntries(
-        self, request: dataset_service_pb2.ListVersionEntriesRequest, context: Context
-    ) -> dataset_service_pb2.ListVersionEntriesResponse:
-        """See the proto."""
-        dataset, page = await actions.list_version_entries(self._work, request.parent, size=page_size(request), after=page_cursor(request))
-        return dataset_service_pb2.ListVersionEntriesResponse(
-            entries=[convert.entry_to_proto(dataset, entry) for entry in page.items],
-            next_page_token=page_token(request, page.next_cursor),
-        )
-
-
-def _dataset_name(ids: dict[str, str]) -> str:
-    return DATASET.format(project=ids["project"], dataset=ids["dataset"])
-
-
-def _image_ids(name: str, parent: str) -> str:
-    ids = IMAGE.parse(name)
-    if _dataset_name(ids) != parent:
-        raise InvalidInput(f"{name} is no image of {parent}.", name=name, parent=parent)
-    return ids["image"]

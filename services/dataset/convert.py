@@ -11,7 +11,6 @@ from services.dataset import domain
 from services.dataset.connection_check import Step, StepResult
 from services.dataset.domain import Counts, Dataset, Place, Progress
 from services.dataset.image import Finding, Image, ImageLabels, ImageState, LabelBox, LabelState, Quad, Severity
-from services.dataset.version import Version, VersionEntry
 
 
 def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -216,28 +215,3 @@ def boxes_to_bytes(boxes: tuple[LabelBox, ...]) -> bytes:
 def boxes_from_bytes(data: bytes) -> tuple[LabelBox, ...]:
     """What ``boxes_to_bytes`` wrote."""
     return tuple(box_from_proto(box) for box in dataset_pb2.ImageLabels.FromString(data).boxes)
-
-
-def version_to_proto(dataset: Dataset, version: Version) -> dataset_pb2.Version:
-    """The resource as callers see it."""
-    return dataset_pb2.Version(
-        name=dataset.version_name(version.version_id),
-        digest=version.digest,
-        num_images=version.num_images,
-        num_labeled=version.num_labeled,
-        create_time=to_timestamp(version.create_time),
-    )
-
-
-def entry_to_proto(dataset: Dataset, entry: VersionEntry) -> dataset_pb2.VersionEntry:
-    """One row of a version's manifest."""
-    return dataset_pb2.VersionEntry(
-        image=dataset.image_name(entry.image_id),
-        key=entry.key,
-        size_bytes=entry.size_bytes,
-        store_etag=entry.store_etag,
-        width_px=entry.width_px,
-        height_px=entry.height_px,
-        label_digest=entry.label_digest,
-        boxes=[box_to_proto(box) for box in entry.boxes],
-    )

@@ -121,6 +121,7 @@ class Indexer:
                     await w.versions.remove_all(uid)
                     await w.health.remove_all(uid)
                     await w.normalizations.remove(uid)
+                    await w.test_sets.remove_all(uid)
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:

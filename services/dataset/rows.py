@@ -164,6 +164,9 @@ class VersionRow(Table, table=True):
     digest: str = Field(max_length=64)
     num_images: int
     num_labeled: int
+    # Empty in rows that a version before 0007 added: they have one part, which is their dataset.
+    parts: list[Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
+    filter: dict[str, Any] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "{}"})
     create_time: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -173,15 +176,50 @@ class VersionEntryRow(Table, table=True):
     __tablename__ = "version_entry"
     __table_args__ = (
         ForeignKeyConstraint(["version_id"], ["version.version_id"], ondelete="CASCADE"),
-        Index("version_entry_by_key", "version_id", "key"),
+        Index("version_entry_by_key", "version_id", "part", "key"),
     )
 
     version_id: str = Field(primary_key=True, max_length=40)
+    # Two datasets may hold images of one key, and so of one id.
+    part: int = Field(primary_key=True, sa_column_kwargs={"server_default": "0", "autoincrement": False})
     image_id: str = Field(primary_key=True, max_length=40)
-    key: str = Field(max_length=MAX_KEY)
+    key: str = Field(sa_type=BY_CODE_POINT)
     size_bytes: int = Field(sa_type=BigInteger)
     store_etag: str = Field(max_length=100)
     width_px: int
     height_px: int
     label_digest: str = Field(max_length=64)
+    is_test: bool = Field(sa_column_kwargs={"server_default": text("false")})
     boxes: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class VersionDiffRow(Table, table=True):
+    """How much two versions differ. Both are frozen, so that it is counted once."""
+
+    __tablename__ = "version_diff"
+    __table_args__ = (
+        ForeignKeyConstraint(["old_id"], ["version.version_id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["new_id"], ["version.version_id"], ondelete="CASCADE"),
+        Index("version_diff_by_new", "new_id"),
+    )
+
+    old_id: str = Field(primary_key=True, max_length=40)
+    new_id: str = Field(primary_key=True, max_length=40)
+    num_added: int
+    num_removed: int
+    num_image_changed: int
+    num_labels_changed: int
+    num_test_changed: int
+    num_unchanged: int
+
+
+class TestImageRow(Table, table=True):
+    """An image of a dataset's test set; apart from the index, so that no sync forgets it."""
+
+    __tablename__ = "test_image"
+    __table_args__ = (Index("test_image_by_key", "dataset_uid", "key"),)
+    __test__ = False
+
+    dataset_uid: str = Field(primary_key=True, max_length=40)
+    image_id: str = Field(primary_key=True, max_length=40)
+    key: str = Field(sa_type=BY_CODE_POINT)

@@ -19,6 +19,8 @@ from services.dataset.index_store import Index
 from services.dataset.normalization_store import Normalizations
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
 from services.dataset.search_store import Search
+from services.dataset.test_set_store import TestSets
+from services.dataset.version_diff_store import VersionDiffs
 from services.dataset.version_store import Versions
 
 __all__ = ["METADATA", "DatasetWork", "Datasets", "Images", "Versions", "Work"]
@@ -139,6 +141,16 @@ class DatasetWork(UnitOfWork):
     def normalizations(self) -> Normalizations:
         """Where the normalising of labels stands."""
         return Normalizations(self.session)
+
+    @cached_property
+    def version_diffs(self) -> VersionDiffs:
+        """Differences between versions."""
+        return VersionDiffs(self.session)
+
+    @cached_property
+    def test_sets(self) -> TestSets:
+        """Images that are never learnt from."""
+        return TestSets(self.session)
 
 
 Work = WorkFactory[DatasetWork]

@@ -27,7 +27,9 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     async def CreateTask(self, request: trainer_service_pb2.CreateTaskRequest, context: Context) -> task_pb2.Task:
         order = order_from_proto(request.task)
-        task = await actions.create_task(self._deps, request.parent, request.task_id, order, request_id=request.request_id)
+        task = await actions.create_task(
+            self._deps, request.parent, request.task_id, order, version=request.task.version, request_id=request.request_id
+        )
         return task_to_proto(task)
 
     async def GetTask(self, request: trainer_service_pb2.GetTaskRequest, context: Context) -> task_pb2.Task:

@@ -17,6 +17,7 @@ def order_to_proto(order: TaskOrder) -> task_pb2.Task:
         mode=task_pb2.Task.Mode.Value(order.mode),
         resources=task_pb2.TaskResources(num_gpus=order.num_gpus, gpu_type=order.gpu_type),
         validation_fraction=order.validation_fraction,
+        further_datasets=order.further_datasets,
     )
 
 
@@ -32,6 +33,7 @@ def order_from_proto(task: task_pb2.Task) -> TaskOrder:
         num_gpus=task.resources.num_gpus,
         gpu_type=task.resources.gpu_type,
         validation_fraction=task.validation_fraction,
+        further_datasets=tuple(task.further_datasets),
     )
 
 

@@ -1,6 +1,7 @@
 """What the rooms of the trainer share."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,16 @@ class DatasetView:
     num_labeled: int
 
 
+@dataclass(frozen=True)
+class VersionView:
+    """What a task must know of a version that is frozen already; ``datasets`` are those it was made of, its own first."""
+
+    name: str
+    datasets: tuple[str, ...]
+    num_images: int
+    num_labeled: int
+
+
 class Datasets(Protocol):
     """The dataset service, as far as the trainer's own process calls it."""
 
@@ -38,8 +49,19 @@ class Datasets(Protocol):
         """
         ...
 
-    async def freeze(self, name: str, *, request_id: str) -> None:
-        """Ask for a frozen version; that it is there is heard as a fact. The same request id never makes two."""
+    async def get_version(self, name: str) -> VersionView:
+        """One frozen version.
+
+        Raises:
+            NotFound: no such version.
+        """
+        ...
+
+    async def freeze(self, name: str, *, further: Sequence[str], request_id: str) -> None:
+        """Ask for a frozen version of a dataset, with further ones in it; that it is there is heard as a fact.
+
+        The same request id never makes two.
+        """
         ...
 
 

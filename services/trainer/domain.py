@@ -42,6 +42,12 @@ class NoLabels(WrongState):
     reason = "NO_LABELS"
 
 
+class SplitImpossible(WrongState):
+    """Too few images are left to learn from and to judge by."""
+
+    reason = "SPLIT_IMPOSSIBLE"
+
+
 class DatasetNotReady(WrongState):
     """The dataset has no index that could be frozen."""
 
@@ -82,6 +88,12 @@ class TaskOrder:
     num_gpus: int = 0
     gpu_type: str = ""
     validation_fraction: float = 0.0
+    further_datasets: tuple[str, ...] = ()
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((self.dataset, *self.further_datasets)))
 
     def checked(self, *, bases: Collection[str]) -> "TaskOrder":
         """The order with its defaults filled in; among several bases ``preflight`` chooses where none is named.

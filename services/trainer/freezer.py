@@ -53,7 +53,7 @@ class Freezer:
 
     async def _ask(self, task: Task) -> None:
         try:
-            await self._deps.datasets.freeze(task.order.dataset, request_id=task.uid)
+            await self._deps.datasets.freeze(task.order.dataset, further=task.order.datasets[1:], request_id=task.uid)
         except PASSING as fault:
             self._failures[task.uid] += 1
             delay = growing_delay(self._failures[task.uid], maximum_seconds=MAX_DELAY_SECONDS)

@@ -55,6 +55,7 @@ class TaskRow(Table, table=True):
     num_gpus: int
     gpu_type: str = Field(max_length=60)
     validation_fraction: float
+    further_datasets: list[str] = Field(sa_type=JSON, sa_column_kwargs={"server_default": "[]"})
     state: str = Field(max_length=20, index=True)
     error_message: str
     version: str = Field(max_length=340)
@@ -365,12 +366,13 @@ def _task_row(task: Task) -> TaskRow:
         project=TASK.parse(task.name)["project"],
         request_id=task.request_id or None,
         mode=task.order.mode,
+        further_datasets=list(task.order.further_datasets),
         state=task.state,
     )
 
 
 def _task(row: TaskRow, nodes: tuple[Node, ...]) -> Task:
-    order = TaskOrder(**_pick(row, _ORDER_FIELDS), mode=Mode(row.mode))
+    order = TaskOrder(**_pick(row, _ORDER_FIELDS), mode=Mode(row.mode), further_datasets=tuple(row.further_datasets))
     return Task(**_pick(row, _TASK_FIELDS), order=order, request_id=row.request_id or "", state=TaskState(row.state), nodes=nodes)
 
 

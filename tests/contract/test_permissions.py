@@ -57,10 +57,13 @@ MATRIX = {
         "NormalizeLabels": "admin trainer training",
         "GetNormalization": f"{ANYONE} labeling training inference",
         "ListNormalizedFiles": f"{ANYONE} labeling training inference",
+        "SetTestImages": "admin trainer training",
+        "ListTestImages": f"{ANYONE} labeling training inference",
         "FreezeDataset": "admin trainer training",
         "GetVersion": f"{ANYONE} labeling training inference",
         "ListVersions": f"{ANYONE} labeling training inference",
         "ListVersionEntries": f"{ANYONE} labeling training inference",
+        "DiffVersions": f"{ANYONE} labeling training inference",
     },
     "labeling": {
         "GetPage": f"{ANYONE} labeling training inference",

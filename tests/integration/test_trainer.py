@@ -92,6 +92,42 @@ async def test_only_the_fact_starts_a_task(scene: Stage) -> None:
         await ended(client, "waits", task_pb2.Task.TERMINATED)
 
 
+async def test_a_task_on_a_frozen_version_starts_at_once(scene: Stage) -> None:
+    version = f"{DATASET}/versions/v-1"
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        for refused in ({"dataset": DATASET}, {"dataset": "", "further_datasets": [DATASET]}):
+            with pytest.raises(InvalidInput):
+                await client.create("both", version=version, **refused)
+        with pytest.raises(InvalidInput):
+            await client.create("foreign", dataset="", version="projects/other/datasets/d/versions/v-1")
+        with pytest.raises(NotFound):
+            await client.create("nowhere", dataset="", version="projects/default/datasets/nowhere/versions/v-1")
+        made = await client.create("frozen", dataset="", version=version)
+        assert (made.version, made.dataset, [*made.further_datasets]) == (version, DATASET, ["projects/default/datasets/another"])
+
+        async def started() -> None:
+            assert node(await client.task("frozen"), "snapshot").attempt == 1
+
+        await assert_eventually(started)
+        await client.terminate("frozen")
+        await ended(client, "frozen", task_pb2.Task.TERMINATED)
+    assert not scene.datasets.frozen
+
+
+async def test_a_task_asks_for_one_version_of_all_its_datasets(scene: Stage) -> None:
+    scene.datasets.tells = False
+    async with running(build_with(scene.settings)) as address, Client(address) as client:
+        with pytest.raises(NotFound):
+            await client.create("lost", further_datasets=["projects/default/datasets/nowhere"])
+        with pytest.raises(InvalidInput):
+            await client.create("foreign", further_datasets=["projects/other/datasets/d"])
+        scene.datasets.others = {"projects/default/datasets/another"}
+        made = await client.create("joined", further_datasets=["projects/default/datasets/another", DATASET])
+        await assert_eventually(lambda: scene.datasets.joined == {DATASET: ["projects/default/datasets/another"]})
+        assert await client.task("joined") == made
+        await client.terminate("joined")
+
+
 async def test_a_waiting_task_terminates_at_once_and_only_once(scene: Stage) -> None:
     scene.datasets.tells = False
     async with running(build_with(scene.settings)) as address, Client(address) as client:

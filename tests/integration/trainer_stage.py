@@ -93,11 +93,15 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     """Images are given out once it is set."""
     frozen: list[str] = field(default_factory=list)
     """Request ids of the freezes, repeats included."""
+    others: set[str] = field(default_factory=set)
+    """Names of further datasets; they hold the same."""
+    joined: dict[str, list[str]] = field(default_factory=dict)
+    """The further datasets of the last freeze of each."""
     asked_for: dict[str, set[str | None]] = field(default_factory=dict)
     """For which requests each method was called."""
 
     async def GetDataset(self, request: dataset_service_pb2.GetDatasetRequest, context: object) -> dataset_pb2.Dataset:
-        if request.name != DATASET:
+        if request.name not in {DATASET, *self.others}:
             raise NotFound(f"There is no dataset {request.name}.", name=request.name)
         num_labeled = sum(page.boxes is not None for page in self.pages)
         counts = dataset_pb2.DatasetCounts(num_images=len(self.pages), num_labeled=num_labeled)
@@ -107,6 +111,7 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     async def FreezeDataset(self, request: dataset_service_pb2.FreezeDatasetRequest, context: object) -> dataset_pb2.Version:
         self._note("FreezeDataset")
         self.frozen.append(request.request_id)
+        self.joined[request.name] = list(request.further_datasets)
         if self.vanishes:
             raise NotFound(f"There is no dataset {request.name}.", name=request.name)
         if self.tells:
@@ -117,6 +122,13 @@ class SmallDatasets(dataset_service_pb2_grpc.DatasetServiceServicer):
         """Publish that the version is frozen."""
         fact = dataset_events_pb2.VersionFrozen(version=f"{DATASET}/versions/{request_id}", request_id=request_id)
         await publish(self.bus, fact, service="dataset", resource="version", id=request_id)
+
+    async def GetVersion(self, request: dataset_service_pb2.GetVersionRequest, context: object) -> dataset_pb2.Version:
+        if not request.name.startswith(f"{DATASET}/versions/"):
+            raise NotFound(f"There is no version {request.name}.", name=request.name)
+        num_labeled = sum(page.boxes is not None for page in self.pages)
+        parts = [dataset_pb2.VersionPart(dataset=dataset) for dataset in ("projects/default/datasets/another", DATASET)]
+        return dataset_pb2.Version(name=request.name, num_images=len(self.pages), num_labeled=num_labeled, parts=parts)
 
     async def ListVersionEntries(
         self, request: dataset_service_pb2.ListVersionEntriesRequest, context: object

@@ -13,7 +13,6 @@ from libs.runtime.object_store import ObjectInfo
 from services.dataset.domain import Counts, Dataset, DatasetNotReady, DatasetState, Progress, StorageType
 from services.dataset.image import KINDS, Finding, Image, ImageLabels, ImageState, LabelBox, LabelState, Severity, image_id_of
 from services.dataset.pairing import Candidate, file_stem_of, is_image, pair, stem_of, suffix_of
-from services.dataset.version import digest_of
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 BOX = LabelBox("f1", ((0, 0), (9, 0), (9, 9), (0, 9)), "hello")
@@ -147,9 +146,3 @@ def test_a_stale_etag_is_refused() -> None:
         new.check_etag(old.etag)
     with pytest.raises(InvalidInput):
         old.describe("x" * 1001, at=AT)
-
-
-@given(st.lists(st.tuples(st.text(max_size=5), st.integers(0), st.text(max_size=5), st.text(max_size=5)), max_size=6))
-def test_equal_content_has_an_equal_digest(entries: list[tuple[str, int, str, str]]) -> None:
-    assert digest_of(entries) == digest_of(reversed(entries))
-    assert digest_of([*entries, ("more", 1, "", "")]) != digest_of(entries)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from libs.ocrkit.near_duplicates import MAX_DISTANCE, dhash, dhash_of_file, groups
+from libs.ocrkit.near_duplicates import MAX_DISTANCE, dhash, dhash_of_file, groups, near_duplicates_among
 
 hashes = st.lists(
     st.tuples(st.sampled_from((0, 0x0F0F_0F0F_0F0F_0F0F, 2**64 - 1)), st.sets(st.integers(0, 63), max_size=7)), max_size=40
@@ -42,6 +42,13 @@ def all_pairs(drawn: list[int]) -> list[list[int]]:
 @given(hashes)
 def test_groups_are_those_of_all_pairs(drawn: list[int]) -> None:
     assert groups(drawn) == all_pairs(drawn)
+
+
+@given(hashes, hashes)
+def test_the_first_near_duplicate_among_others_is_found(ours: list[int], theirs: list[int]) -> None:
+    for one, found in zip(ours, near_duplicates_among(ours, theirs), strict=True):
+        close = [index for index, other in enumerate(theirs) if distance(one, other) <= MAX_DISTANCE]
+        assert found == (close[0] if close else None)
 
 
 def test_a_picture_saved_again_is_a_near_duplicate_and_another_is_not() -> None:

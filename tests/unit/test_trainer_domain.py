@@ -12,9 +12,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inkwright.common.v1 import errors_pb2
+from libs.ocrkit.near_duplicates import MAX_DISTANCE
 from libs.runtime.errors import Fault, InvalidInput, WrongState, all_faults
 from services.trainer import convert, domain, graph, model
-from services.trainer.domain import ENDED, Mode, Task, TaskOrder, TaskState, new_task
+from services.trainer.domain import ENDED, Mode, SplitImpossible, Task, TaskOrder, TaskState, new_task
 from services.trainer.graph import AFTER, MAX_CRASHES, WEIGHTS, Node, NodeId, NodeState
 from services.trainer.model import Model, ModelInUse, ModelRetired, ModelState, Origin, Verdict
 from services.trainer.nodes.split import Page, split
@@ -225,6 +226,7 @@ orders = st.builds(
     num_gpus=st.integers(0, 8),
     gpu_type=words,
     validation_fraction=numbers,
+    further_datasets=st.lists(words, max_size=2).map(tuple),
 )
 nodes = st.builds(
     Node,
@@ -298,6 +300,7 @@ def test_the_split_is_the_same_in_any_order_and_loses_nothing(drawn: list[Page],
     done = split(drawn, fraction=fraction)
     assert done == split(shuffled, fraction=fraction)
     assert set(done.train) | set(done.validation) == {page.key for page in drawn}
+    assert (done.test, done.left_out) == ((), ())
     assert done.validation
     assert useful & set(done.train)
     assert set(done.validation) <= useful
@@ -323,3 +326,33 @@ def test_near_duplicates_stay_together_and_the_share_is_met() -> None:
 def test_images_that_all_look_alike_are_split_all_the_same() -> None:
     done = split([Page(str(number), str(number), 5) for number in range(10)], fraction=0.3)
     assert (len(done.train), len(done.validation), done.num_groups) == (7, 3, 1)
+
+
+@given(st.integers(10, 200))
+def test_a_tenth_is_held_out(number: int) -> None:
+    rng = np.random.default_rng(number)
+    done = split([Page(str(index), str(index), int(rng.integers(0, 2**63))) for index in range(number)], fraction=0.1)
+    assert abs(len(done.validation) - number / 10) <= 1
+
+
+@given(pages, st.sets(st.integers(0, 39)), st.floats(0.01, 0.5))
+def test_nothing_like_a_test_page_is_learnt_or_judged_by(drawn: list[Page], tested: set[int], fraction: float) -> None:
+    drawn = [replace(page, is_test=index in tested) for index, page in enumerate(drawn)]
+    try:
+        done = split(drawn, fraction=fraction)
+    except SplitImpossible:
+        return
+    parts = [set(done.train), set(done.validation), set(done.test), {key for key, _ in done.left_out}]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == len(drawn)
+    assert parts[2] == {page.key for page in drawn if page.is_test}
+    known = {page.key: page for page in drawn}
+    for key in parts[0] | parts[1]:
+        assert all((known[key].dhash ^ known[one].dhash).bit_count() > MAX_DISTANCE for one in parts[2])
+    for key, like in done.left_out:
+        assert (known[like].is_test, known[key].is_test) == (True, False)
+
+
+def test_a_split_that_cannot_be_is_refused_with_its_reason() -> None:
+    scans = [Page("a", "a", 0, is_test=True), Page("b", "b", 1), Page("c", "c", 2**40 - 1), Page("d", "d", 2**63, has_lines=False)]
+    with pytest.raises(SplitImpossible, match="the 1 images of the test set and the 2 that look like one of them, 1 labelled"):
+        split(scans, fraction=0.1)

@@ -33,7 +33,8 @@ class Mode(StrEnum):
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
-    dataset: Annotated[str, typer.Option(help="Dataset to train on.")],
+    dataset: Annotated[list[str] | None, typer.Option(help="Dataset to train on; may be given several times.")] = None,
+    version: Annotated[str, typer.Option(help="DATASET/VERSION: train on what is frozen already, instead of a dataset.")] = "",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     algorithm: Annotated[str, typer.Option(help="Algorithm.")] = "ocr-high-performance",
     base: Annotated[str, typer.Option(help="Model to start from; default: the base that reads the labels best.")] = "",
@@ -45,10 +46,15 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Start a training task."""
+    if bool(dataset) == bool(version):
+        fail("Give --dataset, once or several times, or --version.", Exit.USAGE)
+    first, *further = dataset or [""]
     client = inkwright(context)
     wanted = Task(
         description=description,
-        dataset=dataset,
+        dataset=first,
+        further_datasets=further,
+        version=version,
         algorithm=algorithm,
         base=base,
         mode=Task.Mode.Value(mode.name),
@@ -150,10 +156,11 @@ def show(task: task_pb2.Task, as_json: bool) -> None:
             ("state", Task.State.Name(task.state)),
             ("error", task.error_message),
             ("progress", f"{task.progress:.0%}"),
-            ("dataset", short(task.dataset)),
+            ("dataset", " ".join(short(one) for one in (task.dataset, *task.further_datasets))),
             ("version", short(task.version)),
             ("base", short(task.base)),
             ("model", short(task.model)),
+            *split_fields(task),
         ]
     )
     console.print()
@@ -161,6 +168,16 @@ def show(task: task_pb2.Task, as_json: bool) -> None:
         ("NODE", "STATE", "TRIES", "SECONDS", "WHAT"),
         [(node.node_id, NodeState.Name(node.state), node.attempt or "", seconds(node), node.message) for node in task.nodes],
     )
+
+
+def split_fields(task: task_pb2.Task) -> list[tuple[str, str]]:
+    """Who is learnt and who judges; nothing before the split."""
+    info = next((dict(node.info) for node in task.nodes if node.node_id == "split"), {})
+    if "num_train" not in info:
+        return []
+    words = (("num_train", "training"), ("num_validation", "validation"), ("num_test", "test"), ("num_left_out", "left out"))
+    numbers = ", ".join(f"{info[name]} {word}" for name, word in words if name in info)
+    return [("split", f"{numbers}; {info['num_groups']} groups of near-duplicates, seed {info.get('seed', '')}")]
 
 
 def seconds(node: task_pb2.Node) -> str:

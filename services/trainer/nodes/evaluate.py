@@ -1,4 +1,4 @@
-"""``evaluate``: the packaged bundle and its base on the validation pages, through the engines that run here."""
+"""``evaluate``: the packaged bundle and its base on the validation and on the test pages, through the engines that run here."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from libs.ocrkit.evaluate import EvaluationReport, evaluate_bundle
 from libs.ocrkit.reader import Reader
 from libs.ocrkit.retained import Retained, RetainedCheck
 from libs.ocrkit.training.data import plain_text
-from services.trainer.nodes.measured import agreement, metrics_of, report_to_json
+from services.trainer.nodes.measured import agreement, apart_metrics, metrics_of, report_to_json
 from services.trainer.nodes.pages import split_pages
 from services.trainer.nodes.report import Report
 from services.trainer.nodes.spec import NodeSpec, read_json, write_json
@@ -22,7 +22,8 @@ def run(spec: NodeSpec, report: Report) -> None:
     Raises:
         BundleInvalid, ForwardFailed: an engine refuses the bundle or fails on a page.
     """
-    learnt, pages = split_pages(spec)
+    parts = split_pages(spec)
+    learnt, pages = parts.train, parts.validation
     bundle, base = open_bundle(spec.bundle_file), open_bundle(spec.base_bundle)
     training = read_json(spec.training_file)
 
@@ -39,12 +40,17 @@ def run(spec: NodeSpec, report: Report) -> None:
     report.progress(0.8, "Reading with the other engine")
     other = evaluate_bundle(bundle, pages[:MAX_COMPARED_PAGES], engine="onnxruntime", num_threads=spec.num_threads)
     alike, compared = agreement(trained, other)
-    metrics = metrics_of(trained, loss=training["validation"]["loss"])
-    base_metrics = metrics_of(before, loss=training["base_validation"]["loss"])
+    # Apart: nothing was chosen by the test pages, so that they say more about pages nobody has seen.
+    apart = [
+        evaluate_bundle(one, parts.test, engine="openvino", num_threads=spec.num_threads) if parts.test else None for one in (bundle, base)
+    ]
+    metrics = metrics_of(trained, loss=training["validation"]["loss"]) | apart_metrics(apart[0])
+    base_metrics = metrics_of(before, loss=training["base_validation"]["loss"]) | apart_metrics(apart[1])
     _tell(trained, metrics, base_metrics, report)
     _tell_retained(check, trained, before, report)
     report.log(f"{trained.engine} and {other.engine} read {alike} of {compared} lines alike")
-    report.info(num_validation_lines=len(trained.lines), engine=trained.engine, lines_alike=f"{alike} of {compared}")
+    report.info(num_validation_lines=len(trained.lines), num_test_lines=0 if apart[0] is None else len(apart[0].lines))
+    report.info(engine=trained.engine, lines_alike=f"{alike} of {compared}")
     reports = {"trained": report_to_json(trained), "base": report_to_json(before)}
     parity = {"engines": [trained.engine, other.engine], "alike": alike, "compared": compared}
     write_json(spec.evaluation_file, {"metrics": metrics, "base_metrics": base_metrics, "parity": parity, "reports": reports})

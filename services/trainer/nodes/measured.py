@@ -14,17 +14,26 @@ def metrics_of(report: EvaluationReport, *, loss: float) -> dict[str, float]:
     Args:
         loss: CTC on the validation lines, as training measured it.
     """
-    metrics = {
-        "loss": loss,
+    metrics = {"loss": loss, **reading_metrics(report)}
+    if report.retained is not None:
+        metrics["retained_characters"] = report.retained.decisive.character_accuracy
+    return metrics
+
+
+def apart_metrics(report: EvaluationReport | None) -> dict[str, float]:
+    """What it shows on the pages of the test set, under names of their own; nothing without one."""
+    return {} if report is None else {f"test_{name}": value for name, value in reading_metrics(report).items()}
+
+
+def reading_metrics(report: EvaluationReport) -> dict[str, float]:
+    """How well pages were read."""
+    return {
         "line_accuracy": report.line_accuracy,
         "cer": report.cer,
         "hmean_exact": report.end_to_end.hmean_exact,
         "hmean_folded": report.end_to_end.hmean_folded,
         "detection_hmean": report.end_to_end.detection_hmean,
     }
-    if report.retained is not None:
-        metrics["retained_characters"] = report.retained.decisive.character_accuracy
-    return metrics
 
 
 def agreement(one: EvaluationReport, other: EvaluationReport) -> tuple[int, int]:

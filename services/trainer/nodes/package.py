@@ -23,7 +23,7 @@ def run(spec: NodeSpec, report: Report) -> None:
         ForwardFailed: the model could not be run.
     """
     training = read_json(spec.training_file)
-    _, pages = split_pages(spec)
+    pages = split_pages(spec).validation
     metrics = {f"val_{name}": training["validation"][name] for name in ("loss", "cer", "line_accuracy")}
 
     def packed(postprocess: DetectorParams, rec_int8: bytes | None) -> Bundle:

@@ -1,5 +1,6 @@
 """The pages of a task as the kernel wants them. No torch here."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ def labelled_page(page: dict[str, Any], images_folder: Path) -> LabelledPage:
     return LabelledPage(images_folder / page["file"], boxes)
 
 
-def split_pages(spec: NodeSpec) -> tuple[list[LabelledPage], list[LabelledPage]]:
-    """Training and validation pages, as ``split`` said."""
+@dataclass(frozen=True)
+class SplitPages:
+    """What is learnt, what a model is chosen by, and what only its report shows; no page twice."""
+
+    train: list[LabelledPage]
+    validation: list[LabelledPage]
+    test: list[LabelledPage]
+
+
+def split_pages(spec: NodeSpec) -> SplitPages:
+    """The pages as ``split`` parted them."""
     pages = {page["key"]: labelled_page(page, spec.images_folder) for page in read_json(spec.pages_file)}
     split = read_json(spec.split_file)
-    return [pages[key] for key in split["train"]], [pages[key] for key in split["validation"]]
+    return SplitPages(*([pages[key] for key in split[part]] for part in ("train", "validation", "test")))

@@ -49,7 +49,8 @@ def run(spec: NodeSpec, report: Report) -> None:
     report.info(num_unlabeled=num_images - len(labeled), num_undecodable=len(labeled) - len(pages))
     if not pages:
         raise ImageUndecodable("Every labelled image is broken; copy the files again, sync the dataset and start a new task.")
-    lines = _check_lines(pages, spec, report)
+    # Nothing is chosen by the test set, neither a base nor whether there is enough to learn from.
+    lines = _check_lines([page for page in pages if not page["is_test"]], spec, report)
     if num_images > len(labeled):
         report.log(f"{num_images - len(labeled)} images have no labels and are not used; label them to teach more.", level="warning")
     if len(pages) < ADVISED_IMAGES:

@@ -60,7 +60,7 @@ async def _run(spec: NodeSpec, report: Report) -> None:
         pages = await _fetch_all(stub, spec, labeled, report)
     write_json(spec.manifest_file, {"num_images": len(entries), "pages": pages})
     num_bytes = sum(entry.size_bytes for entry in labeled)
-    report.info(num_images=len(entries), num_labeled=len(labeled), size_bytes=num_bytes)
+    report.info(num_images=len(entries), num_labeled=len(labeled), num_test=sum(entry.is_test for entry in labeled), size_bytes=num_bytes)
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
@@ -91,23 +91,26 @@ async def _fetch_all(
     stub: "DatasetServiceAsyncStub", spec: NodeSpec, entries: list[dataset_pb2.VersionEntry], report: Report
 ) -> list[dict[str, Any]]:
     slots = asyncio.Semaphore(NUM_STREAMS)
+    several = len({IMAGE.parse(entry.image)["dataset"] for entry in entries}) > 1
     pages: dict[str, dict[str, Any]] = {}
 
     async def fetch(entry: dataset_pb2.VersionEntry) -> None:
         async with slots:
-            path = spec.images_folder / (IMAGE.parse(entry.image)["image"] + PurePosixPath(entry.key).suffix.lower())
+            ids = IMAGE.parse(entry.image)
+            # Two datasets may have images of one id, and so of one key.
+            path = spec.images_folder / f"{ids['dataset']}-{ids['image']}{PurePosixPath(entry.key).suffix.lower()}"
             digest = await _patiently(lambda: _fetch(stub, entry, path))
-            pages[entry.key] = _page(entry, path.name, digest)
+            pages[entry.image] = _page(entry, f"{ids['dataset']}/{entry.key}" if several else entry.key, path.name, digest)
             report.progress(len(pages) / len(entries), f"Fetching images: {len(pages)} of {len(entries)}")
 
     # Not a TaskGroup: its exception group would hide the one fault a person wants to read.
-    running = [asyncio.create_task(fetch(entry), name=entry.key) for entry in entries]
+    running = [asyncio.create_task(fetch(entry), name=entry.image) for entry in entries]
     try:
         await asyncio.gather(*running)
     finally:
         for task in running:
             task.cancel()
-    return [pages[entry.key] for entry in entries]
+    return [pages[entry.image] for entry in entries]
 
 
 async def _fetch(stub: "DatasetServiceAsyncStub", entry: dataset_pb2.VersionEntry, path: Path) -> str:
@@ -128,8 +131,9 @@ async def _fetch(stub: "DatasetServiceAsyncStub", entry: dataset_pb2.VersionEntr
     return digest.hexdigest()
 
 
-def _page(entry: dataset_pb2.VersionEntry, file: str, digest: str) -> dict[str, Any]:
+def _page(entry: dataset_pb2.VersionEntry, key: str, file: str, digest: str) -> dict[str, Any]:
     boxes = [
         {"quad": [[point.x, point.y] for point in box.quad.points], "text": box.text, "unreadable": box.unreadable} for box in entry.boxes
     ]
-    return {"key": entry.key, "file": file, "sha256": digest, "width_px": entry.width_px, "height_px": entry.height_px, "boxes": boxes}
+    size = {"width_px": entry.width_px, "height_px": entry.height_px}
+    return {"key": key, "file": file, "sha256": digest, **size, "is_test": entry.is_test, "boxes": boxes}

@@ -28,7 +28,8 @@ def run(spec: NodeSpec, report: Report) -> None:
     Raises:
         Fault: whatever ``libs.ocrkit.training`` raises.
     """
-    training, validation = split_pages(spec)
+    parts = split_pages(spec)
+    training, validation = parts.train, parts.validation
     max_seconds = min(SHARE_OF_TRAINING * spec.max_training_seconds, max(LEAST_SECONDS, SECONDS_A_PAGE * len(training)))
     order = DetectorTrainingSpec(
         base_bundle=spec.base_bundle,

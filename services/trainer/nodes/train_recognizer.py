@@ -34,7 +34,8 @@ def run(spec: NodeSpec, report: Report) -> None:
     Raises:
         Fault: whatever ``libs.ocrkit.training`` raises.
     """
-    training, validation = split_pages(spec)
+    parts = split_pages(spec)
+    training, validation = parts.train, parts.validation
     num_lines = sum(len(page.boxes) for page in training)
     max_seconds = min(spec.max_training_seconds, max(LEAST_SECONDS, FIXED_SECONDS + SECONDS_A_LINE * num_lines))
     report.log(f"At most {max_seconds:.0f} s on {spec.num_threads} cores, fewer when the validation lines stop getting better")
