@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from libs.client.commands import access, dataset, deploy, events, label, model, task, token, user
+from libs.client.commands import access, dataset, dataset_upload, deploy, events, label, model, task, token, user
 from libs.client.commands.backup import backup, restore
 from libs.client.commands.convert import convert
 from libs.client.commands.predict import predict
@@ -20,6 +20,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nothing answers at the address, "
     "4 what was followed did not succeed, or something is not well.",
 )
+for command in (dataset_upload.upload, dataset_upload.uploads, dataset_upload.demo):
+    dataset.app.command()(command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

@@ -19,11 +19,20 @@ MAX_NAMES = 500
 
 
 async def create_dataset(
-    work: Work, stores: Stores, *, project: str, dataset_id: str, description: str, place: Place, request_id: str
+    work: Work,
+    stores: Stores,
+    *,
+    project: str,
+    dataset_id: str,
+    description: str,
+    place: Place,
+    request_id: str,
+    allow_empty: bool = False,
 ) -> Dataset:
     """Register a place; its first sync is wanted from then on.
 
-    A folder is looked into. OSS is not: rights that are missing are named by the sync, and by ``check_connection`` before.
+    A folder is looked into, and made where ``allow_empty`` and it is missing; what holds no image then is READY as it is.
+    OSS is not: rights that are missing are named by the sync, and by ``check_connection`` before.
 
     Raises:
         InvalidName, AlreadyExists: the name breaks the rule or is taken.
@@ -32,7 +41,7 @@ async def create_dataset(
     """
     check_id(dataset_id, "dataset")
     check_description(description)
-    _check_request_id(request_id)
+    check_request_id(request_id)
     async with work(read_only=True) as w:
         earlier = await w.datasets.created_by(project, request_id)
         if earlier is not None:
@@ -40,8 +49,11 @@ async def create_dataset(
         taken = await w.datasets.exists(project, dataset_id)
     if taken:
         raise _taken(project, dataset_id)
+    if allow_empty:
+        place = await stores.made(place, dataset_id)
     store = await stores.open(place)
-    if place.storage_type is StorageType.LOCAL and not await holds_image(store):
+    is_empty = (allow_empty or place.storage_type is StorageType.LOCAL) and not await holds_image(store)
+    if is_empty and not allow_empty:
         raise NoImages(f"{place.path} holds no JPG, PNG or BMP image; put images there, or give another folder.", path=place.path)
     async with work() as w:
         # Another call may have been faster while the folder was looked at.
@@ -58,7 +70,8 @@ async def create_dataset(
             storage_type=place.storage_type,
             path=place.path,
             connection=place.connection,
-            state=DatasetState.INDEXING,
+            state=DatasetState.READY if is_empty else DatasetState.INDEXING,
+            sync_wanted=not is_empty,
             create_time=w.now,
             update_time=w.now,
         )
@@ -187,7 +200,7 @@ async def freeze_dataset(work: Work, name: str, *, request_id: str) -> tuple[Dat
     """
     if not request_id:
         raise InvalidInput("Give a request_id of 1 to 64 characters, so that a repeated call freezes only once.", field="request_id")
-    _check_request_id(request_id)
+    check_request_id(request_id)
     async with work() as w:
         dataset = await w.datasets.get(name, lock=True)
         version = await w.versions.frozen_by(dataset, request_id)
@@ -242,7 +255,10 @@ async def list_version_entries(work: Work, name: str, *, size: int, after: Curso
         return dataset, await w.versions.entries(version, size=size, after=after)
 
 
-def _check_request_id(request_id: str) -> None:
+def check_request_id(request_id: str) -> None:
+    """Raises:
+    InvalidInput: it is too long.
+    """
     if len(request_id) > MAX_REQUEST_ID:
         raise InvalidInput(f"The request_id has {len(request_id)} characters; use at most {MAX_REQUEST_ID}.", field="request_id")
 

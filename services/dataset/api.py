@@ -13,21 +13,29 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
+from services.dataset.api_upload import UploadMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.indexer import Indexer
+from services.dataset.staging import Staging
 from services.dataset.store import Work
 from services.dataset.stores import Stores
+from services.dataset.upload_worker import UploadWorker
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(DatasetServiceServicer):
+class DatasetApi(UploadMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
-    def __init__(self, work: Work, stores: Stores, indexer: Indexer) -> None:
+    def __init__(
+        self, work: Work, stores: Stores, indexer: Indexer, uploads: UploadWorker, staging: Staging, *, upload_max_bytes: int
+    ) -> None:
         self._work = work
         self._stores = stores
         self._indexer = indexer
+        self._uploads = uploads
+        self._staging = staging
+        self._upload_max_bytes = upload_max_bytes
 
     async def CreateDataset(self, request: dataset_service_pb2.CreateDatasetRequest, context: Context) -> dataset_pb2.Dataset:
         """See the proto."""
@@ -39,6 +47,7 @@ class DatasetApi(DatasetServiceServicer):
             description=request.dataset.description,
             place=convert.place_from_proto(request.dataset),
             request_id=request.request_id,
+            allow_empty=request.allow_empty,
         )
         self._indexer.wake()
         return convert.dataset_to_proto(dataset)

@@ -21,8 +21,10 @@ from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
 from services.dataset.indexer import Indexer
 from services.dataset.settings import DatasetSettings
+from services.dataset.staging import Staging
 from services.dataset.store import METADATA, DatasetWork
 from services.dataset.stores import Stores
+from services.dataset.upload_worker import UploadWorker
 
 log = get_logger()
 
@@ -45,12 +47,15 @@ async def build_with(settings: DatasetSettings) -> Service:
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
     indexer = Indexer(work, stores)
+    staging = Staging(settings.home / "uploads")
+    uploads = UploadWorker(work, stores, staging, max_unpacked_bytes=settings.upload_max_unpacked_bytes, wake_indexer=indexer.wake)
+    api = DatasetApi(work, stores, indexer, uploads, staging, upload_max_bytes=settings.upload_max_bytes)
     server = GrpcServer(settings.address, trust)
-    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
+    server.add(add_DatasetServiceServicer_to_server, api, dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
         doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
-        workers=[Alone(Worker("indexer", indexer.run), database)],
+        workers=[Alone(Worker("indexer", indexer.run), database), Alone(Worker("uploads", uploads.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
         closers=[stores.close, database.close, bus.close],

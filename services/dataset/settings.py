@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+
 from libs.runtime.settings import ServiceSettings
 
 
@@ -13,3 +15,7 @@ class DatasetSettings(ServiceSettings):
 
     oss_connections: Path | None = None
     """TOML file with the connections to OSS, one table each; see ``oss_connection.OssConnection``. Closed to other accounts."""
+    upload_max_bytes: int = Field(default=20 * 1024**3, ge=1)
+    """Of one uploaded file."""
+    upload_max_unpacked_bytes: int = Field(default=100 * 1024**3, ge=1)
+    """Of all files in one uploaded ZIP together."""

@@ -48,6 +48,13 @@ MATRIX = {
         "GetVersion": f"{ANYONE} labeling training inference",
         "ListVersions": f"{ANYONE} labeling training inference",
         "ListVersionEntries": f"{ANYONE} labeling training inference",
+        "CreateUpload": "admin trainer training",
+        "UploadChunk": "admin trainer training",
+        "GetUpload": f"{ANYONE} labeling training inference",
+        "ListUploads": f"{ANYONE} labeling training inference",
+        "ListUploadRows": f"{ANYONE} labeling training inference",
+        "DeleteUpload": "admin trainer training",
+        "CreateDemoDataset": "admin trainer training",
     },
     "labeling": {
         "GetPage": f"{ANYONE} labeling training inference",
