@@ -20,8 +20,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nothing answers at the address, "
     "4 what was followed did not succeed, or something is not well.",
 )
-for command in (dataset_upload.upload, dataset_upload.uploads, dataset_upload.demo):
-    dataset.app.command()(command)
+dataset.app.command()(dataset_upload.upload)
+dataset.app.command()(dataset_upload.uploads)
+dataset.app.command()(dataset_upload.demo)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

@@ -37,18 +37,19 @@ class Uploads:
         self._dataset = dataset
 
     def send(
-        self, file: Path, *, folder: str = "", options: dict[str, bool] | None = None, sent: Callable[[int], None] = lambda _bytes: None
+        self, file: Path, *, folder: str = "", options: upload_pb2.Upload | None = None, sent: Callable[[int], None] = lambda _bytes: None
     ) -> upload_pb2.Upload:
         """Send a file's bytes; the same file with the same options goes on where an earlier call was stopped.
 
         Args:
             file: what to send; its name stays.
             folder: below the dataset's.
-            options: ``rename``, ``split_pages``, ``convert``.
+            options: its ``rename``, ``split_pages`` and ``convert``.
             sent: called with the bytes that are safe so far.
         """
         digest = _digest(file)
-        upload = upload_pb2.Upload(file_name=file.name, folder=folder, size_bytes=file.stat().st_size, sha256=digest, **options or {})
+        upload = upload_pb2.Upload(file_name=file.name, folder=folder, size_bytes=file.stat().st_size, sha256=digest)
+        upload.MergeFrom(options or upload_pb2.Upload())
         request_id = hashlib.sha256(upload.SerializeToString(deterministic=True)).hexdigest()
         request = upload_pb2.CreateUploadRequest(parent=self._dataset, upload=upload, request_id=request_id)
         upload = self._rest.call(DATASETS, "CreateUpload", request, upload_pb2.Upload)

@@ -34,7 +34,7 @@ def upload(
     """Send images into a dataset's folder. Nothing there is replaced; a call that was cut off goes on when it is repeated."""
     client = inkwright(context)
     uploads = Uploads(client.rest, client.full_name("datasets", name))
-    options = {"rename": rename, "split_pages": split_pages, "convert": convert}
+    options = upload_pb2.Upload(rename=rename, split_pages=split_pages, convert=convert)
     files = found(paths)
     if not files:
         fail("There is no file in what was named.")
