@@ -22,6 +22,8 @@ log = logs.get_logger()
 
 TICK_SECONDS: Final = 2.0
 """Bytes may have come to another process; this one is woken only by its own callers."""
+TROUBLE_SECONDS: Final = 5.0
+"""Between two looks whether a disk or a store is well again."""
 AT_ONCE: Final = 2
 """A large ZIP does not hold up the picture behind it."""
 BATCH_ROWS: Final = 100
@@ -177,7 +179,7 @@ class UploadWorker:
                 await w.uploads.put(upload.waiting(f"Waiting, and going on by itself: {message}"))
                 await w.commit()
         try:
-            async with asyncio.timeout(TICK_SECONDS * 2):
+            async with asyncio.timeout(TROUBLE_SECONDS):
                 await stopping.wait()
         except TimeoutError:
             return

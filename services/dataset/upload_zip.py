@@ -1,6 +1,5 @@
 """ZIP files from anywhere: names in any encoding, and everything hostile a ZIP can hold."""
 
-import lzma
 import stat
 import struct
 import zipfile
@@ -22,6 +21,8 @@ MAX_RATIO: Final = 500
 RATIO_FROM_BYTES: Final = 100 * 1024 * 1024
 """Less is harmless however small it was packed."""
 
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
+"""LZMA would take as much memory as the file asks for."""
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
 _END, _LOCATOR, _END64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
@@ -98,13 +99,17 @@ class ZipFolder:
         return path
 
 
-_BAD_MEMBER = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError, RuntimeError, struct.error)
+_BAD_MEMBER = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError, struct.error)
 
 
 def _bad_member(error: Exception) -> Refused:
     if isinstance(error, NotImplementedError):
-        return Refused("ZIP_METHOD", f"It is packed in a way that is not read ({error}); pack it with Deflate, or not at all.")
+        return _unknown_method(error)
     return Refused("ZIP_DAMAGED", f"It cannot be unpacked ({error}); pack it again.")
+
+
+def _unknown_method(what: object) -> Refused:
+    return Refused("ZIP_METHOD", f"It is packed in a way that is not read ({what}); pack it with Deflate, or not at all.")
 
 
 def _refusal(info: zipfile.ZipInfo, name: str, key: str) -> Refused | None:
@@ -112,6 +117,10 @@ def _refusal(info: zipfile.ZipInfo, name: str, key: str) -> Refused | None:
         return Refused("SYSTEM_FILE", "A file of the operating system, not of yours.", is_skipped=True)
     if info.flag_bits & _ENCRYPTED:
         return Refused("ENCRYPTED", "It is encrypted; pack it without a password.")
+    if info.compress_type not in _METHODS:
+        return _unknown_method(f"method {info.compress_type}")
+    if info.header_offset < 0:
+        return Refused("ZIP_DAMAGED", "It lies outside the ZIP; pack it again.")
     if stat.S_ISLNK(info.external_attr >> 16):
         return Refused("SYMLINK", "It is a link to another file; pack the file itself.")
     try:

@@ -13,9 +13,11 @@ import pytest_asyncio
 from PIL import Image
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, upload_pb2
+from libs.runtime import local_folder
 from libs.runtime.errors import Conflict, InvalidInput, NotFound, TooLarge, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
+from services.dataset import upload_worker
 from tests.integration.conftest import ON_LOCAL, Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.uploading import Row, Upload, begin, ended, get_upload, picture, rows_of, send_chunk, sent, zipped
@@ -210,11 +212,10 @@ async def test_the_same_request_goes_on_with_the_same_upload(world: World, tmp_p
 
 @ON_LOCAL
 async def test_a_folder_that_cannot_be_written_to_is_waited_for(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import libs.runtime.local_folder as local_folder
-
     def full(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(28, os.strerror(28), str(path))
 
+    monkeypatch.setattr(upload_worker, "TROUBLE_SECONDS", 0.2)
     with monkeypatch.context() as patched:
         patched.setattr(local_folder, "_written_beside", full)
         data = picture(tmp_path)

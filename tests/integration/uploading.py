@@ -14,7 +14,8 @@ from tests.integration.pictures import write_image
 if TYPE_CHECKING:
     from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceAsyncStub
 
-Upload, Row = upload_pb2.Upload, upload_pb2.UploadRow
+Upload = upload_pb2.Upload
+Row = upload_pb2.UploadRow
 ENDED = (Upload.DONE, Upload.FAILED)
 
 
