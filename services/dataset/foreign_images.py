@@ -45,15 +45,16 @@ def pages(path: Path, suffix: str) -> Iterator[Image.Image]:
     if suffix == ".pdf":
         yield from _pdf_pages(path)
         return
-    # Only the decoder that the name promises.
-    with Image.open(path, formats=[{".webp": "WEBP", ".gif": "GIF"}.get(suffix, "TIFF")]) as image:
+    # Only the decoder that the name promises. From an open file: of a name Pillow 13 maps uncompressed TIFF into memory, and then mixes up
+    # the sides of turned pages.
+    with path.open("rb") as file, Image.open(file, formats=[{".webp": "WEBP", ".gif": "GIF"}.get(suffix, "TIFF")]) as image:
         num_frames = getattr(image, "n_frames", 1)
         if suffix in PICTURES and num_frames > 1:
             raise Unusable("ANIMATED", f"The picture moves ({num_frames} frames); save the one that is meant as PNG.")
         _check_pages(num_frames)
         for frame in ImageSequence.Iterator(image):
             _check_pixels(*frame.size)
-            yield ImageOps.exif_transpose(_eight_bit(frame))
+            yield _eight_bit(ImageOps.exif_transpose(frame))
 
 
 def _pdf_pages(path: Path) -> Iterator[Image.Image]:

@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 
 from gateway.console.events import EVENTS
 from gateway.console.files import BUNDLE_DOWNLOAD, BUNDLE_UPLOAD, IMAGE_BYTES
+from gateway.console.uploads import CHUNK
 from gateway.transcode.bind import bind_request
 from gateway.transcode.rules import Binding, bindings, methods, permission_of
 from inkwright.common.v1 import permission_pb2
@@ -108,7 +109,16 @@ def test_no_two_templates_claim_one_request() -> None:
 def test_only_annotated_methods_have_a_path_and_none_is_internal() -> None:
     bound = {binding.method.full_name for binding in BINDINGS}
     unbound = {method.name for method in methods() if method.full_name not in bound}
-    assert unbound == {"ReadImage", "WriteImageLabels", "ImportModel", "ReadBundle", "AcquireSuggestionInstance", "Predict", "GetProcess"}
+    assert unbound == {
+        "ReadImage",
+        "WriteImageLabels",
+        "UploadChunk",
+        "ImportModel",
+        "ReadBundle",
+        "AcquireSuggestionInstance",
+        "Predict",
+        "GetProcess",
+    }
     assert all(binding.permission != permission_pb2.INTERNAL_CALL for binding in BINDINGS)
 
 
@@ -121,6 +131,7 @@ def test_hand_written_paths_meet_no_derived_one() -> None:
         IMAGE_BYTES: "/v1/projects/p/datasets/d/images/i:bytes",
         BUNDLE_DOWNLOAD: "/v1/projects/p/models/m:bundle",
         BUNDLE_UPLOAD: "/v1/projects/p/models/m:import",
+        CHUNK: "/v1/projects/p/datasets/d/uploads/u:bytes",
         EVENTS: "/v1/projects/p/events",
     }
     for template, path in paths.items():

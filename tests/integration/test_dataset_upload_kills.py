@@ -17,7 +17,7 @@ from libs.client.uploads import Uploads
 from libs.runtime.child import Child
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually, free_port, nats_server
-from tests.integration.dataset_process import DatasetProcess, dataset_process
+from tests.integration.dataset_process import DatasetProcess, dataset_process, memory_of
 from tests.integration.uploading import Row, Upload, begin, ended, get_upload, picture, rows_of, send_chunk, zipped
 
 pytestmark = pytest.mark.long
@@ -154,6 +154,4 @@ async def test_a_large_file_is_never_in_memory(tmp_path: Path) -> None:
             assert (done.state, done.counts.num_stored, done.counts.num_skipped) == (Upload.DONE, 1, LARGE_BYTES >> 23)
             # Chunks and their pieces come and go; the file has 200 MiB.
             assert service.memory().peak - before.peak < 80
-            status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
-            peak_mib = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-            assert peak_mib < 300
+            assert memory_of(child.pid).peak < 300

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import io
 import os
+import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pypdfium2
@@ -231,6 +233,30 @@ async def test_a_folder_that_cannot_be_written_to_is_waited_for(world: World, tm
     done = await ended(world.dataset, begun.name)
     assert (done.state, done.error_message, done.counts.num_stored) == (Upload.DONE, "", 1)
     assert (await rows_of(world.dataset, begun.name))["a.png"].key == "a.png"
+
+
+@ON_LOCAL
+async def test_what_nobody_goes_on_with_is_cleared_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = await begin(world.dataset, world.name, "a.png", 100)
+    await send_chunk(world.dataset, begun.name, 0, b"begin")
+    staged = world.home / "uploads" / begun.name.rpartition("/")[2]
+    assert staged.read_bytes() == b"begin"
+    monkeypatch.setattr(upload_worker, "IDLE", timedelta(0))
+    monkeypatch.setattr(upload_worker, "SWEEP_SECONDS", 0.1)
+
+    async def gone() -> None:
+        reply = await call(world.dataset.ListUploads, upload_pb2.ListUploadsRequest(parent=world.name))
+        assert (list(reply.uploads), staged.exists()) == ([], False)
+
+    await assert_eventually(gone)
+
+
+@ON_LOCAL
+async def test_a_decoder_that_dies_is_told_on_its_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    _, rows = await sent(world.dataset, world.name, "a.tif", b"II*\0", Upload(split_pages=True))
+    assert (rows["a.tif"].result, rows["a.tif"].reason) == (Row.FAILED, "IMAGE_UNDECODABLE")
+    assert "exit code 1" in rows["a.tif"].message
 
 
 @ON_LOCAL

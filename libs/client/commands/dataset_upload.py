@@ -3,7 +3,7 @@
 import tempfile
 import time
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -136,11 +136,11 @@ def _follow(uploads: Uploads, name: str) -> upload_pb2.Upload:
 
 
 def _show(uploads: Uploads, ended: list[upload_pb2.Upload], as_json: bool) -> None:
-    """Print what was not simply stored, and the sums; end with a code where something failed."""
-    rows: list[Any] = [row for one in ended for row in uploads.rows(one.name) if as_json or row.result != Result.STORED]
+    """Print what was not taken, and the sums; end with a code where something failed."""
     if as_json:
         print_json([as_dict(one) | {"rows": [as_dict(row) for row in uploads.rows(one.name)]} for one in ended])
     else:
+        rows = [row for one in ended for row in uploads.rows(one.name) if row.result in (Result.SKIPPED, Result.FAILED)]
         if rows:
             print_table(("FILE", "RESULT", "REASON", "WHAT TO DO"), [(r.source, Result.Name(r.result), r.reason, r.message) for r in rows])
         sums = {kind: sum(getattr(one.counts, f"num_{kind}") for one in ended) for kind in ("stored", "already_there", "skipped", "failed")}
