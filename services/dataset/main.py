@@ -47,7 +47,7 @@ async def build_with(settings: DatasetSettings) -> Service:
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
     indexer = Indexer(work, stores)
-    staging = Staging(settings.home / "uploads")
+    staging = Staging(settings.upload_folder or settings.home / "uploads")
     uploads = UploadWorker(work, stores, staging, max_unpacked_bytes=settings.upload_max_unpacked_bytes, wake_indexer=indexer.wake)
     api = DatasetApi(work, stores, indexer, uploads, staging, upload_max_bytes=settings.upload_max_bytes)
     server = GrpcServer(settings.address, trust)

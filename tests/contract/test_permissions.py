@@ -116,6 +116,7 @@ HAND_WRITTEN = {
     "GET /v1/{name=projects/*/datasets/*/images/*}:bytes": ANYONE,
     "GET /v1/{name=projects/*/models/*}:bundle": ANYONE,
     "POST /v1/{name=projects/*/models/*}:import": "admin trainer",
+    "PATCH /v1/{name=projects/*/datasets/*/uploads/*}:bytes": "admin trainer",
     EVENTS: ANYONE,
 }
 SERVICES = {"dataset": "dataset", "labeling": "labeling", "training": "trainer", "inference": "inference", "gateway": "gateway"}
