@@ -17,6 +17,7 @@ from starlette.routing import Route as PathRoute
 import gateway.console.events as events
 import gateway.console.files as files
 import gateway.console.pictures as pictures
+import gateway.console.uploads as uploads
 import gateway.identity.session as session
 import gateway.public.openapi as public_openapi
 from gateway.identity.doorkeeper import Doorkeeper
@@ -64,6 +65,7 @@ def build_app(parts: Parts) -> Starlette:
         session.openapi_paths(),
         files.openapi_paths(),
         pictures.openapi_paths(),
+        uploads.openapi_paths(),
         events.openapi_paths(),
         public_openapi.openapi_paths(),
     ]
@@ -110,6 +112,7 @@ def management_routes(compiled: Sequence[Binding], parts: Parts) -> list[Route]:
     return [
         *derived_routes(compiled, parts.peers, max_body_bytes=settings.management_max_body_bytes, deadline_seconds=deadline),
         *files.Files(parts.peers, bundle_max_bytes=settings.bundle_max_bytes).routes(),
+        *uploads.Uploads(parts.peers).routes(),
         *pictures.Pictures(parts.peers, deadline_seconds=deadline).routes(),
         *events.Events(parts.bus, parts.stopping, max_streams=settings.max_event_streams).routes(),
     ]

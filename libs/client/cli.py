@@ -10,6 +10,7 @@ from libs.client.commands import (
     dataset_health,
     dataset_pictures,
     dataset_search,
+    dataset_upload,
     dataset_version,
     deploy,
     events,
@@ -39,6 +40,9 @@ dataset.app.command()(dataset_health.normalize)
 dataset.app.add_typer(dataset_pictures.app)
 dataset.app.add_typer(dataset_search.app)
 dataset.app.add_typer(dataset_version.app)
+dataset.app.command()(dataset_upload.upload)
+dataset.app.command()(dataset_upload.uploads)
+dataset.app.command()(dataset_upload.demo)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

@@ -64,12 +64,15 @@ class Inkwright:
 
     # Datasets
 
-    def create_dataset(self, dataset_id: str, *, path: str, description: str = "", connection: str = "") -> dataset_pb2.Dataset:
-        """Register a folder, or ``oss://bucket/prefix/``; indexing starts."""
+    def create_dataset(
+        self, dataset_id: str, *, path: str, description: str = "", connection: str = "", allow_empty: bool = False
+    ) -> dataset_pb2.Dataset:
+        """Register a folder, or ``oss://bucket/prefix/``; indexing starts. With ``allow_empty`` for uploads, ``path`` may be empty."""
         request = dataset_service_pb2.CreateDatasetRequest(
             parent=self.project,
             dataset_id=dataset_id,
             dataset=dataset_pb2.Dataset(path=path, description=description, storage_type=storage_type_of(path), connection=connection),
+            allow_empty=allow_empty,
         )
         return self.rest.call(DATASETS, "CreateDataset", request, dataset_pb2.Dataset)
 

@@ -112,6 +112,15 @@ class RestClient:
             answer = self._send("POST", path, content=iter(lambda: source.read(CHUNK_BYTES), b""))
         return json_format.Parse(answer.content, response(), ignore_unknown_fields=True)
 
+    def send_bytes(self, verb: str, path: str, data: bytes, headers: dict[str, str]) -> bytes:
+        """Send bytes as they are; gives the answer's body.
+
+        Raises:
+            ApiError: the server refused.
+            Unreachable: nothing answers.
+        """
+        return self._send(verb, path, content=data, headers=headers).content
+
     def predict(self, deployment: str, image: bytes, *, token: str, name: str = "image") -> dict[str, Any]:
         """Call the public API of a deployment with one image, base64 in JSON.
 

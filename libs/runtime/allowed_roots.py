@@ -64,6 +64,29 @@ class AllowedRoots:
             PathNotFound: there is no folder.
             InvalidInput: neither an absolute path nor a ``file://`` URL of this machine.
         """
+        real = self._named(path_or_url)
+        # Not Path.is_dir: it raises for a name that is too long.
+        if not os.path.isdir(real):
+            shown = path_or_url[:300]
+            raise PathNotFound(f"There is no folder {shown}; check the spelling, and that this machine has it.", path=shown)
+        return real
+
+    def make(self, path_or_url: str) -> Path:
+        """``resolve``, the folder and those above it made where they are missing.
+
+        Raises:
+            OutsideRoots: it lies outside.
+            InvalidInput: neither an absolute path nor a URL, or it cannot be made.
+        """
+        real = self._named(path_or_url)
+        try:
+            real.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            shown = path_or_url[:300]
+            raise InvalidInput(f"The folder {shown} cannot be made ({error.strerror or error}); give another one.", path=shown) from error
+        return real
+
+    def _named(self, path_or_url: str) -> Path:
         text = path_or_url
         if text.startswith("file:"):
             url = urlsplit(text)
@@ -74,9 +97,4 @@ class AllowedRoots:
             raise InvalidInput(
                 f"{path_or_url[:300]!r} is no absolute path; give one that begins with / or file:///.", path=path_or_url[:300]
             )
-        real = self.check(Path(text))
-        # Not Path.is_dir: it raises for a name that is too long.
-        if not os.path.isdir(real):
-            shown = text[:300]
-            raise PathNotFound(f"There is no folder {shown}; check the spelling, and that this machine has it.", path=shown)
-        return real
+        return self.check(Path(text))

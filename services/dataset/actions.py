@@ -17,11 +17,20 @@ MAX_NAMES = 500
 
 
 async def create_dataset(
-    work: Work, stores: Stores, *, project: str, dataset_id: str, description: str, place: Place, request_id: str
+    work: Work,
+    stores: Stores,
+    *,
+    project: str,
+    dataset_id: str,
+    description: str,
+    place: Place,
+    request_id: str,
+    allow_empty: bool = False,
 ) -> Dataset:
     """Register a place; its first sync is wanted from then on.
 
-    A folder is looked into. OSS is not: rights that are missing are named by the sync, and by ``check_connection`` before.
+    A folder is looked into, and made where ``allow_empty`` and it is missing; what holds no image then is READY as it is.
+    OSS is not: rights that are missing are named by the sync, and by ``check_connection`` before.
 
     Raises:
         InvalidName, AlreadyExists: the name breaks the rule or is taken.
@@ -38,8 +47,11 @@ async def create_dataset(
         taken = await w.datasets.exists(project, dataset_id)
     if taken:
         raise _taken(project, dataset_id)
+    if allow_empty:
+        place = await stores.made(place, dataset_id)
     store = await stores.open(place)
-    if place.storage_type is StorageType.LOCAL and not await holds_image(store):
+    is_empty = (allow_empty or place.storage_type is StorageType.LOCAL) and not await holds_image(store)
+    if is_empty and not allow_empty:
         raise NoImages(f"{place.path} holds no JPG, PNG or BMP image; put images there, or give another folder.", path=place.path)
     async with work() as w:
         # Another call may have been faster while the folder was looked at.
@@ -56,7 +68,8 @@ async def create_dataset(
             storage_type=place.storage_type,
             path=place.path,
             connection=place.connection,
-            state=DatasetState.INDEXING,
+            state=DatasetState.READY if is_empty else DatasetState.INDEXING,
+            sync_wanted=not is_empty,
             create_time=w.now,
             update_time=w.now,
         )

@@ -16,28 +16,45 @@ from services.dataset import actions, convert, label_actions
 from services.dataset.api_health import HealthMethods
 from services.dataset.api_pictures import PictureMethods
 from services.dataset.api_search import SearchMethods
+from services.dataset.api_upload import UploadMethods
 from services.dataset.api_versions import VersionMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.image_names import dataset_name, image_id_in
 from services.dataset.indexer import Indexer
 from services.dataset.pictures import Pictures
+from services.dataset.staging import Staging
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.surveyor import Surveyor
+from services.dataset.upload_worker import UploadWorker
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(HealthMethods, PictureMethods, SearchMethods, VersionMethods, DatasetServiceServicer):
+class DatasetApi(HealthMethods, PictureMethods, SearchMethods, UploadMethods, VersionMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
-    def __init__(self, work: Work, stores: Stores, indexer: Indexer, surveyor: Surveyor, pictures: Pictures) -> None:
+    def __init__(
+        self,
+        work: Work,
+        stores: Stores,
+        indexer: Indexer,
+        surveyor: Surveyor,
+        pictures: Pictures,
+        uploads: UploadWorker,
+        staging: Staging,
+        *,
+        upload_max_bytes: int,
+    ) -> None:
         PictureMethods.__init__(self, work, pictures)
         SearchMethods.__init__(self, work)
         self._work = work
         self._stores = stores
         self._indexer = indexer
         self._surveyor = surveyor
+        self._uploads = uploads
+        self._staging = staging
+        self._upload_max_bytes = upload_max_bytes
 
     async def CreateDataset(self, request: dataset_service_pb2.CreateDatasetRequest, context: Context) -> dataset_pb2.Dataset:
         """See the proto."""
@@ -49,6 +66,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, VersionMethods, D
             description=request.dataset.description,
             place=convert.place_from_proto(request.dataset),
             request_id=request.request_id,
+            allow_empty=request.allow_empty,
         )
         self._indexer.wake()
         return convert.dataset_to_proto(dataset)

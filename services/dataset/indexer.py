@@ -122,6 +122,7 @@ class Indexer:
                     await w.health.remove_all(uid)
                     await w.normalizations.remove(uid)
                     await w.test_sets.remove_all(uid)
+                    await w.uploads.remove(await w.uploads.of_dataset(uid))
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:

@@ -23,9 +23,11 @@ from services.dataset.indexer import Indexer
 from services.dataset.picture_cache import PictureCache
 from services.dataset.pictures import Pictures
 from services.dataset.settings import DatasetSettings
+from services.dataset.staging import Staging
 from services.dataset.store import METADATA, DatasetWork
 from services.dataset.stores import Stores
 from services.dataset.surveyor import Surveyor
+from services.dataset.upload_worker import UploadWorker
 
 log = get_logger()
 
@@ -50,13 +52,19 @@ async def build_with(settings: DatasetSettings) -> Service:
     pictures = Pictures(stores, PictureCache(settings.home / "dataset" / "pictures", settings.picture_cache_bytes))
     surveyor = Surveyor(work, stores)
     indexer = Indexer(work, stores, pictures, surveyor.wake)
+    staging = Staging(settings.upload_folder or settings.home / "uploads")
+    uploads = UploadWorker(work, stores, staging, max_unpacked_bytes=settings.upload_max_unpacked_bytes, wake_indexer=indexer.wake)
     server = GrpcServer(settings.address, trust)
-    api = DatasetApi(work, stores, indexer, surveyor, pictures)
+    api = DatasetApi(work, stores, indexer, surveyor, pictures, uploads, staging, upload_max_bytes=settings.upload_max_bytes)
     server.add(add_DatasetServiceServicer_to_server, api, dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
         doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
-        workers=[Alone(Worker("indexer", indexer.run), database), Alone(Worker("surveyor", surveyor.run), database)],
+        workers=[
+            Alone(Worker("indexer", indexer.run), database),
+            Alone(Worker("surveyor", surveyor.run), database),
+            Alone(Worker("uploads", uploads.run), database),
+        ],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
         closers=[pictures.close, stores.close, database.close, bus.close],

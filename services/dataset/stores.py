@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from libs.runtime.allowed_roots import AllowedRoots, OutsideRoots
@@ -14,6 +15,8 @@ from libs.runtime.oss_connection import OssConnection
 from services.dataset.domain import Place, StorageNotOffered, StorageType
 
 SCHEME: Final = "oss://"
+DATASETS_FOLDER: Final = "inkwright-datasets"
+"""Holds the folders that nobody named."""
 
 
 class Stores:
@@ -52,6 +55,21 @@ class Stores:
                 if name not in self._clients:
                     self._clients[name] = OssClient(name, connection)
                 return OssBucket(self._clients[name], bucket, prefix)
+
+    async def made(self, place: Place, dataset_id: str) -> Place:
+        """A place for a dataset that is to be filled: its folder is made where it is missing, and chosen where none is named.
+
+        Raises:
+            OutsideRoots: the path leads outside what the operator allows, or there is no folder at all.
+            InvalidInput: no absolute path, or the folder cannot be made.
+        """
+        if place.storage_type is not StorageType.LOCAL:
+            return place
+        if not place.path and not self._roots.roots:
+            raise OutsideRoots("Inkwright may use no folder; set INKWRIGHT_ROOTS (colon-separated) and start it again.")
+        path = place.path or str(self._roots.roots[0] / DATASETS_FOLDER / dataset_id)
+        await asyncio.to_thread(self._roots.make, path)
+        return replace(place, path=path)
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -64,6 +64,13 @@ MATRIX = {
         "ListVersions": f"{ANYONE} labeling training inference",
         "ListVersionEntries": f"{ANYONE} labeling training inference",
         "DiffVersions": f"{ANYONE} labeling training inference",
+        "CreateUpload": "admin trainer training",
+        "UploadChunk": "admin trainer training",
+        "GetUpload": f"{ANYONE} labeling training inference",
+        "ListUploads": f"{ANYONE} labeling training inference",
+        "ListUploadRows": f"{ANYONE} labeling training inference",
+        "DeleteUpload": "admin trainer training",
+        "CreateDemoDataset": "admin trainer training",
     },
     "labeling": {
         "GetPage": f"{ANYONE} labeling training inference",
@@ -128,6 +135,7 @@ HAND_WRITTEN = {
     "GET /v1/{name=projects/*/datasets/*/images/*}/tiles/{level}/{tile}": ANYONE,
     "GET /v1/{name=projects/*/models/*}:bundle": ANYONE,
     "POST /v1/{name=projects/*/models/*}:import": "admin trainer",
+    "PATCH /v1/{name=projects/*/datasets/*/uploads/*}:bytes": "admin trainer",
     EVENTS: ANYONE,
 }
 SERVICES = {"dataset": "dataset", "labeling": "labeling", "training": "trainer", "inference": "inference", "gateway": "gateway"}

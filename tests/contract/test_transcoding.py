@@ -14,6 +14,7 @@ from starlette.datastructures import QueryParams
 from gateway.console.events import EVENTS
 from gateway.console.files import BUNDLE_DOWNLOAD, BUNDLE_UPLOAD
 from gateway.console.pictures import DEEP_ZOOM, IMAGE_BYTES, THUMBNAIL, TILE
+from gateway.console.uploads import CHUNK
 from gateway.transcode.bind import bind_request
 from gateway.transcode.rules import Binding, bindings, methods, permission_of
 from inkwright.common.v1 import permission_pb2
@@ -109,8 +110,18 @@ def test_no_two_templates_claim_one_request() -> None:
 def test_only_annotated_methods_have_a_path_and_none_is_internal() -> None:
     bound = {binding.method.full_name for binding in BINDINGS}
     unbound = {method.name for method in methods() if method.full_name not in bound}
-    pictures = {"ReadImage", "ReadThumbnail", "ReadTile"}
-    assert unbound == pictures | {"WriteImageLabels", "ImportModel", "ReadBundle", "AcquireSuggestionInstance", "Predict", "GetProcess"}
+    assert unbound == {
+        "ReadImage",
+        "ReadThumbnail",
+        "ReadTile",
+        "WriteImageLabels",
+        "UploadChunk",
+        "ImportModel",
+        "ReadBundle",
+        "AcquireSuggestionInstance",
+        "Predict",
+        "GetProcess",
+    }
     assert all(binding.permission != permission_pb2.INTERNAL_CALL for binding in BINDINGS)
 
 
@@ -126,6 +137,7 @@ def test_hand_written_paths_meet_no_derived_one() -> None:
         TILE: "/v1/projects/p/datasets/d/images/i/tiles/11/2_1.jpg",
         BUNDLE_DOWNLOAD: "/v1/projects/p/models/m:bundle",
         BUNDLE_UPLOAD: "/v1/projects/p/models/m:import",
+        CHUNK: "/v1/projects/p/datasets/d/uploads/u:bytes",
         EVENTS: "/v1/projects/p/events",
     }
     for template, path in paths.items():

@@ -63,7 +63,7 @@ class DatasetProcess:
         """Of the process and its children, from the kernel."""
         assert self.child is not None
         tasks = Path(f"/proc/{self.child.pid}/task").glob("*/children")
-        memories = [_memory(pid) for pid in (self.child.pid, *(int(pid) for task in tasks for pid in task.read_text().split()))]
+        memories = [memory_of(pid) for pid in (self.child.pid, *(int(pid) for task in tasks for pid in task.read_text().split()))]
         return Memory(sum(memory.anonymous for memory in memories), sum(memory.peak for memory in memories))
 
     async def create(self, path: str) -> str:
@@ -81,7 +81,8 @@ class DatasetProcess:
         return await call(self.stub.GetDataset, dataset_service_pb2.GetDatasetRequest(name=name))
 
 
-def _memory(pid: int) -> Memory:
+def memory_of(pid: int) -> Memory:
+    """Of one process, from the kernel; nothing once it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

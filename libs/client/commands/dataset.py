@@ -24,16 +24,21 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 30 letters, digits, `_`, `-`; starts with a letter or digit.")],
     path: Annotated[
         str, typer.Option(help="Where the images are: a folder of the server (a plain path or file://…), or oss://bucket/prefix/")
-    ],
+    ] = "",
+    empty: Annotated[
+        bool, typer.Option("--empty", help="For uploads: the folder may be empty, is made if missing, and chosen without --path.")
+    ] = False,
     connection: Connection = "",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     wait: Wait = True,
     as_json: JsonOption = False,
 ) -> None:
     """Register a folder, or a prefix in OSS, and index it. Images stay where they are."""
+    if not path and not empty:
+        fail("Give the images' folder with --path, or --empty for a dataset to upload into.", Exit.USAGE)
     client = inkwright(context)
-    dataset = client.create_dataset(name, path=path, description=description, connection=connection)
-    show(follow(client, dataset.name) if wait else dataset, as_json)
+    dataset = client.create_dataset(name, path=path, description=description, connection=connection, allow_empty=empty)
+    show(follow(client, dataset.name) if wait and dataset.state != State.READY else dataset, as_json)
 
 
 @app.command("test-connection")
