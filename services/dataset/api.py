@@ -13,21 +13,24 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.names import DATASET, IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
+from services.dataset.api_transfer import TransferMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.indexer import Indexer
+from services.dataset.label_importer import LabelImporter
 from services.dataset.store import Work
 from services.dataset.stores import Stores
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(DatasetServiceServicer):
+class DatasetApi(TransferMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
-    def __init__(self, work: Work, stores: Stores, indexer: Indexer) -> None:
+    def __init__(self, work: Work, stores: Stores, indexer: Indexer, importer: LabelImporter) -> None:
         self._work = work
         self._stores = stores
         self._indexer = indexer
+        self._importer = importer
 
     async def CreateDataset(self, request: dataset_service_pb2.CreateDatasetRequest, context: Context) -> dataset_pb2.Dataset:
         """See the proto."""

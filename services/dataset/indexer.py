@@ -109,6 +109,7 @@ class Indexer:
                 if not images:
                     await w.index.remove_stretches(uid)
                     await w.versions.remove_all(uid)
+                    await w.label_imports.remove_all(uid)
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:

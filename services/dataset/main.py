@@ -20,6 +20,7 @@ from libs.runtime.trust import Trust
 from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
 from services.dataset.indexer import Indexer
+from services.dataset.label_importer import LabelImporter
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import METADATA, DatasetWork
 from services.dataset.stores import Stores
@@ -45,12 +46,13 @@ async def build_with(settings: DatasetSettings) -> Service:
     work = database.work(DatasetWork)
     stores = Stores(AllowedRoots.from_setting(settings.roots), read_connections(settings.oss_connections))
     indexer = Indexer(work, stores)
+    importer = LabelImporter(work, stores)
     server = GrpcServer(settings.address, trust)
-    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer), dataset_service_pb2.DESCRIPTOR)
+    server.add(add_DatasetServiceServicer_to_server, DatasetApi(work, stores, indexer, importer), dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
         doors=[server, *metrics_doors(settings, service_probes(database, METADATA, bus))],
-        workers=[Alone(Worker("indexer", indexer.run), database)],
+        workers=[Alone(Worker("indexer", indexer.run), database), Alone(Worker("label-importer", importer.run), database)],
         relay=Relay(database, METADATA, bus),
         consumers=hear(bus, HEARINGS, Deps(work)),
         closers=[stores.close, database.close, bus.close],

@@ -16,6 +16,7 @@ from services.dataset.domain import Counts, Dataset, DatasetState, Progress, Sto
 from services.dataset.image_store import Images
 from services.dataset.index_store import Index
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
+from services.dataset.transfer_store import LabelImports
 from services.dataset.version_store import Versions
 
 __all__ = ["METADATA", "DatasetWork", "Datasets", "Images", "Versions", "Work"]
@@ -121,6 +122,11 @@ class DatasetWork(UnitOfWork):
     def versions(self) -> Versions:
         """Their versions."""
         return Versions(self.session)
+
+    @cached_property
+    def label_imports(self) -> LabelImports:
+        """Their imports of labels."""
+        return LabelImports(self.session)
 
 
 Work = WorkFactory[DatasetWork]
