@@ -16,6 +16,7 @@ from starlette.routing import Route as PathRoute
 
 import gateway.console.events as events
 import gateway.console.files as files
+import gateway.console.transfer as transfer
 import gateway.identity.session as session
 import gateway.public.openapi as public_openapi
 from gateway.identity.doorkeeper import Doorkeeper
@@ -59,7 +60,13 @@ def build_app(parts: Parts) -> Starlette:
     forwarder = Forwarder(
         parts.table, timeout_seconds=settings.predict_timeout_seconds, connect_timeout_seconds=settings.connect_timeout_seconds
     )
-    hand_written = [session.openapi_paths(), files.openapi_paths(), events.openapi_paths(), public_openapi.openapi_paths()]
+    hand_written = [
+        session.openapi_paths(),
+        files.openapi_paths(),
+        transfer.openapi_paths(),
+        events.openapi_paths(),
+        public_openapi.openapi_paths(),
+    ]
     document = orjson.dumps(openapi_document(compiled, hand_written, public_openapi.SCHEMAS, metadata.version("inkwright")))
 
     async def healthz(request: Request) -> Response:
@@ -103,6 +110,7 @@ def management_routes(compiled: Sequence[Binding], parts: Parts) -> list[Route]:
     return [
         *derived_routes(compiled, parts.peers, max_body_bytes=settings.management_max_body_bytes, deadline_seconds=deadline),
         *files.Files(parts.peers, bundle_max_bytes=settings.bundle_max_bytes, deadline_seconds=deadline).routes(),
+        *transfer.Transfer(parts.peers).routes(),
         *events.Events(parts.bus, parts.stopping, max_streams=settings.max_event_streams).routes(),
     ]
 

@@ -64,7 +64,7 @@ class Files:
         chunks = self._chunks(_READ_IMAGE, dataset_service_pb2.ReadImageRequest(name=name, store_etag=reply.store_etag))
         first = await anext(chunks, b"")
         media_type = next((kind for magic, kind in _MAGIC if first.startswith(magic)), "application/octet-stream")
-        return StreamingResponse(_joined(first, chunks), media_type=media_type, headers=headers)
+        return StreamingResponse(joined(first, chunks), media_type=media_type, headers=headers)
 
     async def download(self, _request: Request, captured: dict[str, str]) -> Response:
         """A model's bundle file."""
@@ -72,7 +72,7 @@ class Files:
         first = await anext(chunks, b"")
         model_id = captured["name"].rpartition("/")[2]
         headers = {"Content-Disposition": f'attachment; filename="{model_id}.bundle"', "X-Content-Type-Options": "nosniff"}
-        return StreamingResponse(_joined(first, chunks), media_type="application/octet-stream", headers=headers)
+        return StreamingResponse(joined(first, chunks), media_type="application/octet-stream", headers=headers)
 
     async def upload(self, request: Request, captured: dict[str, str]) -> Response:
         """A bundle file becomes a model of the path's name."""
@@ -91,14 +91,16 @@ class Files:
             yield reply.chunk
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The first piece, and the others as they come."""
     # The first piece was awaited before the headers went out, so that a fault still becomes a status.
     yield first
     async for chunk in rest:
         yield chunk
 
 
-def _binary(description: str, *media_types: str) -> dict[str, Any]:
+def binary(description: str, *media_types: str) -> dict[str, Any]:
+    """An OpenAPI response that is a file."""
     return {"description": description, "content": {kind: {} for kind in media_types}}
 
 
@@ -117,7 +119,7 @@ def openapi_paths() -> dict[str, dict[str, Any]]:
                 "x-inkwright-permission": "VIEW",
                 "parameters": path_parameters(image_names),
                 "responses": {
-                    "200": _binary("The file.", *(kind for _, kind in _MAGIC)),
+                    "200": binary("The file.", *(kind for _, kind in _MAGIC)),
                     "304": {"description": "Unchanged since the tag in If-None-Match."},
                     "default": ERROR_RESPONSE,
                 },
@@ -130,7 +132,7 @@ def openapi_paths() -> dict[str, dict[str, Any]]:
                 "description": "The model's bundle file.",
                 "x-inkwright-permission": "VIEW",
                 "parameters": path_parameters(model_names),
-                "responses": {"200": _binary("The file.", "application/octet-stream"), "default": ERROR_RESPONSE},
+                "responses": {"200": binary("The file.", "application/octet-stream"), "default": ERROR_RESPONSE},
             }
         },
         upload: {
