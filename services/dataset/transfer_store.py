@@ -90,7 +90,7 @@ class LabelImports:
 
     async def add_part(self, uid: str, number: int, data: bytes) -> None:
         """A piece of the uploaded file."""
-        await self._session.execute(insert(LabelImportPartRow).values(import_uid=uid, number=number, data=data))
+        await self._session.exec(insert(LabelImportPartRow).values(import_uid=uid, number=number, data=data))
 
     async def parts(self, uid: str) -> AsyncIterator[bytes]:
         """The uploaded file, a piece at a time."""
@@ -106,7 +106,7 @@ class LabelImports:
     async def add_rows(self, uid: str, rows: Sequence[ImportRow]) -> None:
         """What became of some more."""
         if rows:
-            await self._session.execute(insert(LabelImportedRow).values([{"import_uid": uid, **asdict(row)} for row in rows]))
+            await self._session.exec(insert(LabelImportedRow).values([{"import_uid": uid, **asdict(row)} for row in rows]))
 
     async def rows(self, uid: str, *, size: int, after: Cursor, outcome: Outcome | None) -> Page[ImportRow]:
         """In order of their numbers."""
