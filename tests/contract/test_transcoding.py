@@ -108,7 +108,17 @@ def test_no_two_templates_claim_one_request() -> None:
 def test_only_annotated_methods_have_a_path_and_none_is_internal() -> None:
     bound = {binding.method.full_name for binding in BINDINGS}
     unbound = {method.name for method in methods() if method.full_name not in bound}
-    assert unbound == {"ReadImage", "WriteImageLabels", "ImportModel", "ReadBundle", "AcquireSuggestionInstance", "Predict", "GetProcess"}
+    assert unbound == {
+        "ReadImage",
+        "WriteImageLabels",
+        "ImportModel",
+        "ReadBundle",
+        "UploadLabels",
+        "ExportLabels",
+        "AcquireSuggestionInstance",
+        "Predict",
+        "GetProcess",
+    }
     assert all(binding.permission != permission_pb2.INTERNAL_CALL for binding in BINDINGS)
 
 

@@ -120,7 +120,8 @@ async def test_crops_go_out_with_their_texts_and_come_in_again(world: World, key
     target = await other.indexed()
     rows = await done(other, target.name, "labels.zip", data, label_format=key)
     assert {Outcome.Name(row.outcome) for row in rows} == {"IMPORTED"}
-    texts = sorted(box.text for image in (await other.images(target.name)).values() for box in (await other.labels(image)).boxes)
+    labels = [await other.labels(image) for image in (await other.images(target.name)).values()]
+    texts = sorted(box.text for one in labels for box in one.boxes)
     assert texts == sorted(box.text for page in PAGES.values() for box in page.boxes if not box.unreadable)
 
 
