@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from inkwright.dataset.v1 import dataset_pb2, transfer_pb2
+from inkwright.dataset.v1 import transfer_pb2
 from libs.client.inkwright import Inkwright
 from libs.client.output import Exit, as_dict, console, counted, errors, fail, print_json, print_table, progress_bar, short
 from libs.client.session import JsonOption, inkwright, refusals_exit
@@ -122,17 +122,14 @@ def _show(client: Inkwright, one: transfer_pb2.LabelImport, as_json: bool) -> bo
 def _tell(client: Inkwright, one: transfer_pb2.LabelImport) -> None:
     """Rows of which a person should know, the first hundred findings."""
     num_told = 0
-    severity = dataset_pb2.Finding.Severity
     for row in label_import_rows(client, one.name):
         for finding in row.findings:
             if num_told == _MAX_TOLD:
                 errors.print(f"… and more; --json lists them all ({short(one.name)})", markup=False)
                 return
             num_told += 1
-            outcome = Outcome.Name(row.outcome).lower()
-            errors.print(
-                f"{row.key}: {outcome}: {severity.Name(finding.severity).lower()}: {finding.message}", markup=False, soft_wrap=True
-            )
+            outcome = Outcome.Name(row.outcome).lower().replace("_", " ")
+            errors.print(f"{row.key}: {outcome}: {finding.message}", markup=False, soft_wrap=True)
 
 
 def _report_of(packed: Path) -> dict[str, int]:
