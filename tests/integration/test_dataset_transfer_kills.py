@@ -57,7 +57,7 @@ async def test_an_import_that_is_killed_twice_does_every_row_once(tmp_path: Path
         (folder / key).with_suffix(".xml").write_bytes(old.read_bytes())
     (tmp_path / "nats").mkdir()
     async with nats_server(tmp_path / "nats") as nats, dataset_process(tmp_path, folder, nats) as service:
-        name = await service.create(folder)
+        name = await service.create(str(folder))
 
         async def indexed() -> None:
             assert (await service.get(name)).sync_number == 1
