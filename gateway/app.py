@@ -17,6 +17,7 @@ from starlette.routing import Route as PathRoute
 import gateway.console.events as events
 import gateway.console.files as files
 import gateway.console.pictures as pictures
+import gateway.console.transfer as transfer
 import gateway.console.uploads as uploads
 import gateway.identity.session as session
 import gateway.public.openapi as public_openapi
@@ -66,6 +67,7 @@ def build_app(parts: Parts) -> Starlette:
         files.openapi_paths(),
         pictures.openapi_paths(),
         uploads.openapi_paths(),
+        transfer.openapi_paths(),
         events.openapi_paths(),
         public_openapi.openapi_paths(),
     ]
@@ -114,6 +116,7 @@ def management_routes(compiled: Sequence[Binding], parts: Parts) -> list[Route]:
         *files.Files(parts.peers, bundle_max_bytes=settings.bundle_max_bytes).routes(),
         *uploads.Uploads(parts.peers).routes(),
         *pictures.Pictures(parts.peers, deadline_seconds=deadline).routes(),
+        *transfer.Transfer(parts.peers).routes(),
         *events.Events(parts.bus, parts.stopping, max_streams=settings.max_event_streams).routes(),
     ]
 

@@ -16,11 +16,13 @@ from services.dataset import actions, convert, label_actions
 from services.dataset.api_health import HealthMethods
 from services.dataset.api_pictures import PictureMethods
 from services.dataset.api_search import SearchMethods
+from services.dataset.api_transfer import TransferMethods
 from services.dataset.api_upload import UploadMethods
 from services.dataset.api_versions import VersionMethods
 from services.dataset.connection_check import check_connection
 from services.dataset.image_names import dataset_name, image_id_in
 from services.dataset.indexer import Indexer
+from services.dataset.label_importer import LabelImporter
 from services.dataset.pictures import Pictures
 from services.dataset.staging import Staging
 from services.dataset.store import Work
@@ -31,7 +33,7 @@ from services.dataset.upload_worker import UploadWorker
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(HealthMethods, PictureMethods, SearchMethods, UploadMethods, VersionMethods, DatasetServiceServicer):
+class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, UploadMethods, VersionMethods, DatasetServiceServicer):
     """``inkwright.dataset.v1.DatasetService``."""
 
     def __init__(
@@ -41,6 +43,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, UploadMethods, Ve
         indexer: Indexer,
         surveyor: Surveyor,
         pictures: Pictures,
+        importer: LabelImporter,
         uploads: UploadWorker,
         staging: Staging,
         *,
@@ -52,6 +55,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, UploadMethods, Ve
         self._stores = stores
         self._indexer = indexer
         self._surveyor = surveyor
+        self._importer = importer
         self._uploads = uploads
         self._staging = staging
         self._upload_max_bytes = upload_max_bytes

@@ -95,6 +95,12 @@ class Images:
         rows.sort(key=lambda row: row.key)
         return Page([image_from_row(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None), total
 
+    async def of_file_stem(self, dataset_uid: str, file_stem: str, limit: int) -> list[Image]:
+        """Images of this file name, whatever their folder and extension; in key order, at most ``limit``."""
+        where = (_IMAGE.dataset_uid == dataset_uid) & (_IMAGE.file_stem == file_stem)
+        rows = (await self._session.exec(select(ImageRow).where(where).order_by(_IMAGE.key).limit(limit))).all()
+        return [image_from_row(row) for row in rows]
+
     async def put(self, dataset_uid: str, image: Image, boxes: tuple[LabelBox, ...] | None = None) -> None:
         """Save a new or changed row; ``None`` leaves its boxes as they are."""
         fields = image_values(image)

@@ -123,6 +123,7 @@ class Indexer:
                     await w.normalizations.remove(uid)
                     await w.test_sets.remove_all(uid)
                     await w.uploads.remove(await w.uploads.of_dataset(uid))
+                    await w.label_imports.remove_all(uid)
                     await w.datasets.purged(uid)
                 await w.commit()
             if not images:

@@ -12,7 +12,7 @@ from services.dataset.examine import read_labels, read_with_etag
 from services.dataset.image import Image, ImageChanged, ImageLabels, LabelBox
 from services.dataset.label_file import LabelFile, box_to_file, labels_from_bytes
 from services.dataset.pairing import LABEL_SUFFIX, stem_of
-from services.dataset.store import Work
+from services.dataset.store import DatasetWork, Work
 from services.dataset.stores import Stores
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -59,7 +59,7 @@ async def get_image_labels(work: Work, stores: Stores, dataset_name: str, image_
     dataset, image = await get_image(work, dataset_name, image_id)
     _check_usable(dataset, image)
     store = await stores.open(dataset.place)
-    return dataset, image, await read_labels(store, _with_label_key(image))
+    return dataset, image, await read_labels(store, with_label_key(image))
 
 
 async def write_image_labels(
@@ -85,7 +85,7 @@ async def write_image_labels(
     """
     dataset, image = await get_image(work, dataset_name, image_id)
     _check_usable(dataset, image)
-    image = _with_label_key(image)
+    image = with_label_key(image)
     store = await stores.open(dataset.place)
     found = await read_with_etag(store, image.label_key)
     data = write_voc(
@@ -95,6 +95,27 @@ async def write_image_labels(
         height_px=image.height_px,
         previous=found[0] if found else None,
     )
+    labels = await put_label_file(work, store, dataset, image, found, data, may_replace=found is not None and found[1] == file_etag)
+    return dataset, *await _take_over(work, dataset, image, labels)
+
+
+async def put_label_file(
+    work: Work, store: ObjectStore, dataset: Dataset, image: Image, found: tuple[bytes, str] | None, data: bytes, *, may_replace: bool
+) -> ImageLabels:
+    """Lay a label file beside an image, never over one that nobody read; what it replaces is kept first.
+
+    Args:
+        work: units of work.
+        store: holds the image.
+        dataset: of the image.
+        image: with the key of its label file.
+        found: what lies there, with its tag; None when nothing does.
+        data: the new file; when it is what lies there, nothing is written.
+        may_replace: whether it may take the place of what was found.
+
+    Raises:
+        Conflict: the file is another one, or must not be replaced.
+    """
     if found is None:
         try:
             etag = (await store.write_new(image.label_key, data)).etag
@@ -102,17 +123,17 @@ async def write_image_labels(
             raise _changed(image) from fault
     elif found[0] == data:
         etag = found[1]
-    elif found[1] != file_etag:
+    elif not may_replace:
         raise _changed(image)
     else:
         async with work() as w:
             await w.images.keep_replaced(dataset, image, found[1], found[0], at=w.now)
             await w.commit()
-        etag = (await store.replace(image.label_key, data, if_etag=file_etag)).etag
+        etag = (await store.replace(image.label_key, data, if_etag=found[1])).etag
     stored = await read_with_etag(store, image.label_key)
     if stored != (data, etag):
         raise _changed(image)
-    return dataset, *await _take_over(work, dataset, image, labels_from_bytes(LabelFile(data, etag, image.width_px, image.height_px)))
+    return labels_from_bytes(LabelFile(data, etag, image.width_px, image.height_px))
 
 
 async def _take_over(work: Work, dataset: Dataset, image: Image, labels: ImageLabels) -> tuple[Image, ImageLabels]:
@@ -122,12 +143,17 @@ async def _take_over(work: Work, dataset: Dataset, image: Image, labels: ImageLa
         rows = await w.images.many(dataset.uid, [image.image_id])
         old = rows.get(image.image_id)
         if current is not None and old is not None:
-            new = old.with_labels(labels, label_key=image.label_key, at=w.now)
-            await w.images.put(dataset.uid, new, labels.boxes)
-            await w.datasets.put(current.counted(old, new))
+            changed, image = await taken_over(w, current, old, labels, label_key=image.label_key)
+            await w.datasets.put(changed)
             await w.commit()
-            image = new
     return image, labels
+
+
+async def taken_over(w: DatasetWork, dataset: Dataset, old: Image, labels: ImageLabels, *, label_key: str) -> tuple[Dataset, Image]:
+    """Save an image with the labels that were written; the dataset, counted anew, is the caller's to save."""
+    new = old.with_labels(labels, label_key=label_key, at=w.now)
+    await w.images.put(dataset.uid, new, labels.boxes)
+    return dataset.counted(old, new), new
 
 
 async def check_unchanged(store: ObjectStore, image: Image, store_etag: str) -> None:
@@ -151,7 +177,8 @@ async def _read_range(store: ObjectStore, key: str, start: int, length: int) -> 
         start += len(piece)
 
 
-def _with_label_key(image: Image) -> Image:
+def with_label_key(image: Image) -> Image:
+    """The image with the key its label file has, or will have."""
     return image if image.label_key else image.with_label_key(stem_of(image.key) + LABEL_SUFFIX)
 
 

@@ -40,7 +40,7 @@ def labels_from_bytes(file: LabelFile) -> ImageLabels:
         line = int(fault.metadata.get("line", "0"))
         finding = Finding(Severity.REJECTED, "LABEL_UNREADABLE", fault.message, line)
         return ImageLabels((), (finding,), file.etag, digest, readable=False)
-    findings = (*(_finding(finding) for finding in page.findings), *_without_text(page.boxes))
+    findings = (*(finding_from_file(finding) for finding in page.findings), *_without_text(page.boxes))
     return ImageLabels(boxes_from_file(page.boxes), findings, file.etag, digest, readable=True)
 
 
@@ -69,7 +69,8 @@ def _quad(box: TextBox) -> Quad:
     return a, b, c, d
 
 
-def _finding(finding: FileFinding) -> Finding:
+def finding_from_file(finding: FileFinding) -> Finding:
+    """What a reader of labels noticed, as a row of the index has it."""
     return Finding(_SEVERITIES[finding.severity], finding.code, finding.message, finding.line or 0)
 
 

@@ -20,6 +20,7 @@ from libs.runtime.trust import Trust
 from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
 from services.dataset.indexer import Indexer
+from services.dataset.label_importer import LabelImporter
 from services.dataset.picture_cache import PictureCache
 from services.dataset.pictures import Pictures
 from services.dataset.settings import DatasetSettings
@@ -52,10 +53,11 @@ async def build_with(settings: DatasetSettings) -> Service:
     pictures = Pictures(stores, PictureCache(settings.home / "dataset" / "pictures", settings.picture_cache_bytes))
     surveyor = Surveyor(work, stores)
     indexer = Indexer(work, stores, pictures, surveyor.wake)
+    importer = LabelImporter(work, stores)
     staging = Staging(settings.upload_folder or settings.home / "uploads")
     uploads = UploadWorker(work, stores, staging, max_unpacked_bytes=settings.upload_max_unpacked_bytes, wake_indexer=indexer.wake)
     server = GrpcServer(settings.address, trust)
-    api = DatasetApi(work, stores, indexer, surveyor, pictures, uploads, staging, upload_max_bytes=settings.upload_max_bytes)
+    api = DatasetApi(work, stores, indexer, surveyor, pictures, importer, uploads, staging, upload_max_bytes=settings.upload_max_bytes)
     server.add(add_DatasetServiceServicer_to_server, api, dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",
@@ -63,6 +65,7 @@ async def build_with(settings: DatasetSettings) -> Service:
         workers=[
             Alone(Worker("indexer", indexer.run), database),
             Alone(Worker("surveyor", surveyor.run), database),
+            Alone(Worker("label-importer", importer.run), database),
             Alone(Worker("uploads", uploads.run), database),
         ],
         relay=Relay(database, METADATA, bus),

@@ -20,6 +20,7 @@ from services.dataset.normalization_store import Normalizations
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
 from services.dataset.search_store import Search
 from services.dataset.test_set_store import TestSets
+from services.dataset.transfer_store import LabelImports
 from services.dataset.upload_store import Uploads
 from services.dataset.version_diff_store import VersionDiffs
 from services.dataset.version_store import Versions
@@ -157,6 +158,11 @@ class DatasetWork(UnitOfWork):
     def uploads(self) -> Uploads:
         """What is on its way into them."""
         return Uploads(self.session)
+
+    @cached_property
+    def label_imports(self) -> LabelImports:
+        """Their imports of labels."""
+        return LabelImports(self.session)
 
 
 Work = WorkFactory[DatasetWork]

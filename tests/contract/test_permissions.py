@@ -59,6 +59,13 @@ MATRIX = {
         "ListNormalizedFiles": f"{ANYONE} labeling training inference",
         "SetTestImages": "admin trainer training",
         "ListTestImages": f"{ANYONE} labeling training inference",
+        "CreateLabelImport": "admin trainer training",
+        "UploadLabels": "admin trainer training",
+        "GetLabelImport": f"{ANYONE} labeling training inference",
+        "ListLabelImports": f"{ANYONE} labeling training inference",
+        "ListLabelImportRows": f"{ANYONE} labeling training inference",
+        "TerminateLabelImport": "admin trainer training",
+        "ExportLabels": f"{ANYONE} labeling training inference",
         "FreezeDataset": "admin trainer training",
         "GetVersion": f"{ANYONE} labeling training inference",
         "ListVersions": f"{ANYONE} labeling training inference",
@@ -136,6 +143,9 @@ HAND_WRITTEN = {
     "GET /v1/{name=projects/*/models/*}:bundle": ANYONE,
     "POST /v1/{name=projects/*/models/*}:import": "admin trainer",
     "PATCH /v1/{name=projects/*/datasets/*/uploads/*}:bytes": "admin trainer",
+    "POST /v1/{parent=projects/*/datasets/*}/labelImports:upload": "admin trainer",
+    "GET /v1/{name=projects/*/datasets/*}:exportLabels": ANYONE,
+    "GET /v1/{name=projects/*/datasets/*/versions/*}:exportLabels": ANYONE,
     EVENTS: ANYONE,
 }
 SERVICES = {"dataset": "dataset", "labeling": "labeling", "training": "trainer", "inference": "inference", "gateway": "gateway"}

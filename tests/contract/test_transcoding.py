@@ -118,6 +118,8 @@ def test_only_annotated_methods_have_a_path_and_none_is_internal() -> None:
         "UploadChunk",
         "ImportModel",
         "ReadBundle",
+        "UploadLabels",
+        "ExportLabels",
         "AcquireSuggestionInstance",
         "Predict",
         "GetProcess",

@@ -5,11 +5,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from libs.ocrkit.labels.holding import Holds
-from libs.ocrkit.labels.image_finder import FoundImage, ImageFinder
+from libs.ocrkit.labels.image_finder import FoundImage
 from libs.ocrkit.labels.page import Finding, Page, ReadOptions, Row
 from libs.ocrkit.labels.page_builder import PageBuilder
 from libs.ocrkit.labels.source import Source
 from libs.ocrkit.labels.target import Target
+
+
+class Images(Protocol):
+    """Finds the images that label files speak of: ``ImageFinder`` those of a source, others those of an index."""
+
+    def named(self, said: str, base: str, *, said_size: tuple[float, float] | None = None, line: int | None = None) -> FoundImage:
+        """The image of a name, as a label file in the folder ``base`` says it."""
+        ...
+
+    def of_stem(self, stem: str) -> list[str]:
+        """Images whose name is this one with an extension."""
+        ...
+
+    def measured(self, name: str, *, line: int | None = None) -> FoundImage:
+        """An image that ``of_stem`` gave, with its size."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +41,7 @@ class LabelFile:
 
     name: str
     source: Source
-    images: ImageFinder
+    images: Images
     options: ReadOptions
 
     def builder(self, image: FoundImage) -> PageBuilder:

@@ -10,7 +10,7 @@ from libs.ocrkit.labels.source import Source, is_image, is_safe_name, shown_name
 from libs.ocrkit.labels.text_file import read_head
 from libs.runtime.errors import InvalidInput
 
-_LABEL_SUFFIXES = frozenset({".xml", ".txt", ".tsv", ".json", ".jsonl", ".manifest"})
+LABEL_SUFFIXES = frozenset({".xml", ".txt", ".tsv", ".json", ".jsonl", ".manifest"})
 _NUM_LOOKED_AT = 200
 """Label files that are opened to guess their format."""
 
@@ -24,7 +24,7 @@ def guess_format(source: Source) -> Format:
     claimed: dict[str, set[str]] = {key: set() for key in FORMATS}
     num_looked_at = 0
     for name in source.names():
-        if split_suffix(name)[1] not in _LABEL_SUFFIXES:
+        if split_suffix(name)[1] not in LABEL_SUFFIXES:
             continue
         head = _head(source, name)
         for key, one in FORMATS.items():
@@ -58,10 +58,8 @@ def read_labels(source: Source, label_format: Format, options: ReadOptions | Non
     images = ImageFinder(source)
     labeled: set[str] = set()
     spoken_of: set[str] = set()
-    for name in source.names():
-        if split_suffix(name)[1] not in _LABEL_SUFFIXES or not label_format.claims(name, _head(source, name)):
-            continue
-        for row in _read_file(label_format, LabelFile(name, source, images, options or ReadOptions())):
+    for name in label_files(source, label_format):
+        for row in read_label_file(label_format, LabelFile(name, source, images, options or ReadOptions())):
             spoken_of.add(row.name)
             if row.page is not None and row.name in labeled:
                 message = f"{row.name} has labels already; those in {row.label_name} were left out."
@@ -80,7 +78,15 @@ def read_labels(source: Source, label_format: Format, options: ReadOptions | Non
             yield Row(shown_name(name), "", None, (Finding("failed", "NAME_REFUSED", message),))
 
 
-def _read_file(label_format: Format, file: LabelFile) -> Iterator[Row]:
+def label_files(source: Source, label_format: Format) -> Iterator[str]:
+    """Names of the label files of a format in a source."""
+    for name in source.names():
+        if split_suffix(name)[1] in LABEL_SUFFIXES and label_format.claims(name, _head(source, name)):
+            yield name
+
+
+def read_label_file(label_format: Format, file: LabelFile) -> Iterator[Row]:
+    """The rows of one label file; what stood before it breaks off is given, and then a row that says where it does."""
     try:
         yield from label_format.read(file)
     except LabelUnreadable as fault:
