@@ -15,7 +15,8 @@ from libs.runtime.paging import Cursor, Page
 from services.dataset.domain import Dataset
 from services.dataset.image import Finding, Severity
 from services.dataset.label_import import ImportCounts, ImportCursor, ImportRow, ImportState, LabelImport, Outcome
-from services.dataset.rows import METADATA, LabelImportedRow, LabelImportPartRow, LabelImportRow
+from services.dataset.rows import METADATA
+from services.dataset.transfer_rows import LabelImportedRow, LabelImportPartRow, LabelImportRow
 
 _IMPORT, _PART, _ROW = (METADATA.tables[name].c for name in ("label_import", "label_import_part", "label_import_row"))
 

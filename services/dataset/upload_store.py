@@ -13,8 +13,9 @@ from libs.runtime.errors import NotFound
 from libs.runtime.names import UPLOAD
 from libs.runtime.paging import Cursor, Page
 from services.dataset.domain import Dataset
-from services.dataset.rows import METADATA, UploadResultRow, UploadRow
+from services.dataset.rows import METADATA
 from services.dataset.upload import Outcome, Result, Upload, UploadCounts, UploadOptions, UploadSource, UploadState
+from services.dataset.upload_rows import UploadResultRow, UploadRow
 
 _UPLOAD, _RESULT = (METADATA.tables[name].c for name in ("upload", "upload_result"))
 _ENDED = (UploadState.DONE, UploadState.FAILED)

@@ -1,6 +1,6 @@
 """Filter versions, make them of several datasets, keep a test set.
 
-Version 0007, after 0005.
+Version 0007, after 0006.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
 """Search in labels.
 
-Version 0008, after 0005.
+Version 0008, after 0007.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
 """Keep uploads.
 
-Version 0009, after 0005.
+Version 0009, after 0008.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
 """Import labels.
 
-Version 0010, after 0005.
+Version 0010, after 0009.
 """
 
 import sqlalchemy as sa
