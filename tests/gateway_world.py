@@ -44,6 +44,7 @@ from libs.runtime.key_value import KeyChange
 from libs.runtime.migrations import upgrade
 from libs.runtime.secrets import InstallationKey
 from libs.runtime.testing import free_port
+from libs.runtime.uploads import whole_upload
 from tests.trust import TRUST, keyed
 
 ADMIN_TOKEN = "management-token-of-a-test"
@@ -204,12 +205,11 @@ class FakeTrainer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def ImportModel(  # noqa: N802
         self, requests: AsyncIterator[trainer_service_pb2.ImportModelRequest], context: Any
     ) -> model_pb2.Model:
-        name, pieces = "", []
-        async for request in requests:
-            name = name or request.name
-            if name in self.bundles:
-                raise AlreadyExists(f"There is a model {name} already.", name=name)
-            pieces.append(request.chunk)
+        first = await anext(aiter(requests))
+        name = first.name
+        if name in self.bundles:
+            raise AlreadyExists(f"There is a model {name} already.", name=name)
+        pieces = [chunk async for chunk in whole_upload(first, requests)]
         self.largest_piece = max(map(len, pieces))
         self.bundles[name] = b"".join(pieces)
         return model_pb2.Model(name=name, origin=model_pb2.Model.IMPORTED)

@@ -55,6 +55,7 @@ class Files:
             async for chunk in limited_chunks(request, self._bundle_max_bytes):
                 for start in range(0, len(chunk), PIECE_BYTES):
                     yield trainer_service_pb2.ImportModelRequest(chunk=chunk[start : start + PIECE_BYTES])
+            yield trainer_service_pb2.ImportModelRequest(complete=True)
 
         model = await self._peers.upload(_IMPORT_MODEL, pieces())
         return Response(printed_json(model), media_type="application/json")

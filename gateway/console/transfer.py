@@ -59,6 +59,7 @@ class Transfer:
             async for chunk in limited_chunks(request, UPLOAD_BYTES):
                 for start in range(0, len(chunk), PIECE_BYTES):
                     yield transfer_pb2.UploadLabelsRequest(chunk=chunk[start : start + PIECE_BYTES])
+            yield transfer_pb2.UploadLabelsRequest(complete=True)
 
         created = await self._peers.upload(_UPLOAD_LABELS, pieces())
         return Response(printed_json(created), media_type="application/json")

@@ -9,6 +9,7 @@ import grpc
 from inkwright.dataset.v1 import transfer_pb2
 from libs.runtime.errors import InvalidInput
 from libs.runtime.paging import page_cursor, page_size, page_token
+from libs.runtime.uploads import whole_upload
 from services.dataset import transfer_actions, transfer_convert
 from services.dataset.label_export import LabelExport
 from services.dataset.label_importer import LabelImporter
@@ -39,15 +40,11 @@ class TransferMethods:
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("create"):
             raise InvalidInput("The first message says what is coming; the others bring it.", field="create")
-
-        async def chunks() -> AsyncIterator[bytes]:
-            yield first.chunk
-            async for request in request_iterator:
-                yield request.chunk
-
         create = first.create
         wanted = transfer_convert.import_from_proto(create.label_import)
-        uploaded = await transfer_actions.upload_labels(self._work, create.parent, wanted, chunks(), request_id=create.request_id)
+        uploaded = await transfer_actions.upload_labels(
+            self._work, create.parent, wanted, whole_upload(first, request_iterator), request_id=create.request_id
+        )
         self._importer.wake()
         return transfer_convert.import_to_proto(*uploaded)
 

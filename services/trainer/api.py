@@ -10,6 +10,7 @@ from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2, train
 from libs.runtime.errors import InvalidInput
 from libs.runtime.names import MODEL, PROJECT, TASK
 from libs.runtime.paging import page_cursor, page_size, page_token
+from libs.runtime.uploads import whole_upload
 from services.trainer import actions, model_actions
 from services.trainer.convert import log_line_to_proto, model_to_proto, order_from_proto, task_to_proto
 from services.trainer.deps import Deps
@@ -81,13 +82,8 @@ class TrainerApi(trainer_service_pb2_grpc.TrainerServiceServicer):
         first = await anext(aiter(request_iterator), None)
         if first is None:
             raise InvalidInput("Nothing was sent; the first message names the model, the others carry its bundle.")
-
-        async def chunks() -> AsyncIterator[bytes]:
-            yield first.chunk
-            async for request in request_iterator:
-                yield request.chunk
-
-        return model_to_proto(await model_actions.import_model(self._deps, first.name, chunks()))
+        chunks = whole_upload(first, request_iterator)
+        return model_to_proto(await model_actions.import_model(self._deps, first.name, chunks))
 
     async def ReadBundle(
         self, request: trainer_service_pb2.ReadBundleRequest, context: Context

@@ -18,7 +18,7 @@ from libs.runtime.names import InvalidName
 from libs.runtime.paging import InvalidPageToken
 from libs.runtime.testing import assert_eventually
 from services.dataset import stretches
-from services.dataset.domain import NoImages, StorageNotOffered
+from services.dataset.domain import StorageNotOffered
 from services.dataset.measure import HEAD_BYTES
 from tests.integration.conftest import ON_LOCAL, Databases
 from tests.integration.pictures import write_image, write_labels
@@ -273,7 +273,8 @@ async def test_names_that_break_the_rule_are_refused(world: World, dataset_id: s
 
 @ON_LOCAL
 async def test_paths_that_cannot_be_indexed_are_refused(world: World, tmp_path: Path) -> None:
-    with pytest.raises(NoImages, match="holds no JPG, PNG or BMP"):
+    # The training service has a fault of the same reason; which of the two a client raises depends on what is loaded.
+    with pytest.raises(InvalidInput, match="holds no JPG, PNG or BMP"):
         await world.create()
     write_image(world.folder / "a.png")
     with pytest.raises(PathNotFound):

@@ -176,6 +176,8 @@ async def test_an_upload_that_makes_no_sense_is_refused_and_leaves_nothing(world
     dataset = await world.indexed()
     with pytest.raises(InvalidInput, match=message):
         await uploaded(world.dataset, dataset.name, file_name, data)
+    with pytest.raises(InvalidInput, match="broke off"):
+        await uploaded(world.dataset, dataset.name, "Label.txt", b"a.png\t[]", complete=False)
     assert not (await call(world.dataset.ListLabelImports, transfer_pb2.ListLabelImportsRequest(parent=dataset.name))).label_imports
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from inkwright.inference.v1 import deployment_pb2, inference_events_pb2
 from inkwright.trainer.v1 import model_pb2, trainer_events_pb2, trainer_service_pb2
-from libs.runtime.errors import Fault, NotFound
+from libs.runtime.errors import Fault, InvalidInput, NotFound
 from libs.runtime.grpc_client import call, stream, upload
 from libs.runtime.testing import assert_eventually
 from services.trainer.main import build_with
@@ -27,13 +27,14 @@ async def scene(tmp_path: Path, databases: Databases) -> AsyncIterator[Stage]:
         yield scene
 
 
-async def bring(client: Client, name: str, data: bytes) -> model_pb2.Model:
+async def bring(client: Client, name: str, data: bytes, *, complete: bool = True) -> model_pb2.Model:
     """Import a bundle in small pieces."""
 
     async def requests() -> AsyncIterator[trainer_service_pb2.ImportModelRequest]:
         yield trainer_service_pb2.ImportModelRequest(name=name)
         for start in range(0, len(data), 1000):
             yield trainer_service_pb2.ImportModelRequest(chunk=data[start : start + 1000])
+        yield trainer_service_pb2.ImportModelRequest(complete=complete)
 
     return await upload(client.stub.ImportModel, requests())
 
@@ -103,6 +104,8 @@ async def test_what_is_no_bundle_is_refused_and_leaves_nothing(scene: Stage, tmp
             with pytest.raises(Fault) as caught:
                 await bring(client, f"projects/default/models/{model}", sent)
             assert caught.value.reason == reason
+        with pytest.raises(InvalidInput, match="broke off"):
+            await bring(client, "projects/default/models/mine", data, complete=False)
         listed = await call(client.stub.ListModels, trainer_service_pb2.ListModelsRequest(parent="projects/default"))
         assert [model.name for model in listed.models] == [SMALL]
     assert not list(scene.settings.upload_folder.glob("*"))

@@ -118,7 +118,7 @@ async def test_one_that_starts_leaves_the_uploads_of_the_others_alone(scene: Sta
     async def requests() -> AsyncIterator[trainer_service_pb2.ImportModelRequest]:
         yield trainer_service_pb2.ImportModelRequest(name="projects/default/models/mine", chunk=data[:1000])
         await go_on.wait()
-        yield trainer_service_pb2.ImportModelRequest(chunk=data[1000:])
+        yield trainer_service_pb2.ImportModelRequest(chunk=data[1000:], complete=True)
 
     folder = scene.settings.upload_folder
     folder.mkdir(parents=True)

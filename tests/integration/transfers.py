@@ -34,8 +34,9 @@ async def uploaded(
     overwrite: bool = False,
     dry_run: bool = False,
     request_id: str = "",
+    complete: bool = True,
 ) -> transfer_pb2.LabelImport:
-    """Send a file; the import has begun."""
+    """Send a file; the import has begun, unless the stream ends before the file is ``complete``."""
     wanted = transfer_pb2.LabelImport(file_name=file_name, format=label_format, overwrite=overwrite, dry_run=dry_run)
 
     async def pieces() -> AsyncIterator[transfer_pb2.UploadLabelsRequest]:
@@ -43,6 +44,7 @@ async def uploaded(
         yield transfer_pb2.UploadLabelsRequest(create=create)
         for start in range(0, len(data), 700_000):
             yield transfer_pb2.UploadLabelsRequest(chunk=data[start : start + 700_000])
+        yield transfer_pb2.UploadLabelsRequest(complete=complete)
 
     return await upload(stub.UploadLabels, pieces())
 
