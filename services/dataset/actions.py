@@ -8,9 +8,9 @@ from libs.runtime.paging import Cursor, Page
 from services.dataset.connection_check import Step, check_connection
 from services.dataset.domain import Dataset, DatasetState, NoImages, Place, StorageType, check_description, index_work
 from services.dataset.image import Image, ImageState, LabelState
+from services.dataset.indexing.sync import holds_image
 from services.dataset.store import Work
 from services.dataset.stores import Stores
-from services.dataset.sync import holds_image
 
 MAX_REQUEST_ID = 64
 MAX_NAMES = 500

@@ -13,22 +13,22 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.names import IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
-from services.dataset.api_health import HealthMethods
-from services.dataset.api_pictures import PictureMethods
-from services.dataset.api_search import SearchMethods
-from services.dataset.api_transfer import TransferMethods
-from services.dataset.api_upload import UploadMethods
-from services.dataset.api_versions import VersionMethods
 from services.dataset.connection_check import check_connection
+from services.dataset.health.api import HealthMethods
+from services.dataset.health.surveyor import Surveyor
 from services.dataset.image_names import dataset_name, image_id_in
-from services.dataset.indexer import Indexer
-from services.dataset.label_importer import LabelImporter
-from services.dataset.pictures import Pictures
-from services.dataset.staging import Staging
+from services.dataset.indexing.indexer import Indexer
+from services.dataset.pictures.api import PictureMethods
+from services.dataset.pictures.pictures import Pictures
+from services.dataset.search.api import SearchMethods
 from services.dataset.store import Work
 from services.dataset.stores import Stores
-from services.dataset.surveyor import Surveyor
-from services.dataset.upload_worker import UploadWorker
+from services.dataset.transfer.api import TransferMethods
+from services.dataset.transfer.label_importer import LabelImporter
+from services.dataset.uploads.api import UploadMethods
+from services.dataset.uploads.staging import Staging
+from services.dataset.uploads.worker import UploadWorker
+from services.dataset.versions.api import VersionMethods
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -11,9 +11,9 @@ from libs.runtime.errors import Fault
 from libs.runtime.logs import get_logger
 from libs.runtime.object_store import ObjectInfo, ObjectStore
 from services.dataset.domain import Place
-from services.dataset.examine import read_labels
 from services.dataset.image import MAX_IMAGE_BYTES, Image, ImageState, LabelState, Severity, image_id_of
-from services.dataset.measure import measure
+from services.dataset.indexing.examine import read_labels
+from services.dataset.indexing.measure import measure
 from services.dataset.pairing import Candidate, pair
 from services.dataset.stores import Stores
 

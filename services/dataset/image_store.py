@@ -18,7 +18,7 @@ from services.dataset.domain import Dataset
 from services.dataset.image import KINDS, Finding, Image, ImageState, LabelBox, LabelState, Severity
 from services.dataset.pairing import file_stem_of
 from services.dataset.rows import METADATA, BoxesRow, ImageRow, ReplacedLabelsRow
-from services.dataset.search_store import Search
+from services.dataset.search.store import Search
 
 _TABLE = METADATA.tables["image"]
 _IMAGE = _TABLE.c

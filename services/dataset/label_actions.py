@@ -8,8 +8,8 @@ from libs.runtime.errors import AlreadyExists, Conflict, InvalidInput, WrongStat
 from libs.runtime.object_store import ObjectStore
 from services.dataset.actions import get_image
 from services.dataset.domain import Dataset
-from services.dataset.examine import read_labels, read_with_etag
 from services.dataset.image import Image, ImageChanged, ImageLabels, LabelBox
+from services.dataset.indexing.examine import read_labels, read_with_etag
 from services.dataset.label_file import LabelFile, box_to_file, labels_from_bytes
 from services.dataset.pairing import LABEL_SUFFIX, stem_of
 from services.dataset.store import DatasetWork, Work

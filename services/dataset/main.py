@@ -19,16 +19,16 @@ from libs.runtime.traces import configure_traces
 from libs.runtime.trust import Trust
 from services.dataset.api import DatasetApi
 from services.dataset.events import HEARINGS, Deps
-from services.dataset.indexer import Indexer
-from services.dataset.label_importer import LabelImporter
-from services.dataset.picture_cache import PictureCache
-from services.dataset.pictures import Pictures
+from services.dataset.health.surveyor import Surveyor
+from services.dataset.indexing.indexer import Indexer
+from services.dataset.pictures.cache import PictureCache
+from services.dataset.pictures.pictures import Pictures
 from services.dataset.settings import DatasetSettings
-from services.dataset.staging import Staging
 from services.dataset.store import METADATA, DatasetWork
 from services.dataset.stores import Stores
-from services.dataset.surveyor import Surveyor
-from services.dataset.upload_worker import UploadWorker
+from services.dataset.transfer.label_importer import LabelImporter
+from services.dataset.uploads.staging import Staging
+from services.dataset.uploads.worker import UploadWorker
 
 log = get_logger()
 

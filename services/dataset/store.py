@@ -13,17 +13,17 @@ from libs.runtime.errors import NotFound
 from libs.runtime.names import DATASET
 from libs.runtime.paging import Cursor, Page
 from services.dataset.domain import Counts, Dataset, DatasetState, Progress, StorageType
-from services.dataset.health_store import Health
+from services.dataset.health.normalization_store import Normalizations
+from services.dataset.health.store import Health
 from services.dataset.image_store import Images
-from services.dataset.index_store import Index
-from services.dataset.normalization_store import Normalizations
+from services.dataset.indexing.index_store import Index
 from services.dataset.rows import METADATA, DatasetRow, PurgeRow
-from services.dataset.search_store import Search
-from services.dataset.test_set_store import TestSets
-from services.dataset.transfer_store import LabelImports
-from services.dataset.upload_store import Uploads
-from services.dataset.version_diff_store import VersionDiffs
-from services.dataset.version_store import Versions
+from services.dataset.search.store import Search
+from services.dataset.transfer.store import LabelImports
+from services.dataset.uploads.store import Uploads
+from services.dataset.versions.diff_store import VersionDiffs
+from services.dataset.versions.store import Versions
+from services.dataset.versions.test_set_store import TestSets
 
 __all__ = ["METADATA", "DatasetWork", "Datasets", "Images", "Versions", "Work"]
 

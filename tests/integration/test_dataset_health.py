@@ -14,8 +14,8 @@ from libs.runtime.errors import NotFound
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
 from services.dataset import label_actions
-from services.dataset.health import FEW_IMAGES, RARE_BELOW, Code
-from services.dataset.tally import BINS
+from services.dataset.health.report import FEW_IMAGES, RARE_BELOW, Code
+from services.dataset.health.tally import BINS
 from tests.integration.conftest import ON_LOCAL, Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.sick_folder import SickFolder, sick_folder

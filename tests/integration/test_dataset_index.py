@@ -17,9 +17,9 @@ from libs.runtime.grpc_client import call
 from libs.runtime.names import InvalidName
 from libs.runtime.paging import InvalidPageToken
 from libs.runtime.testing import assert_eventually
-from services.dataset import stretches
 from services.dataset.domain import StorageNotOffered
-from services.dataset.measure import HEAD_BYTES
+from services.dataset.indexing import stretches
+from services.dataset.indexing.measure import HEAD_BYTES
 from tests.integration.conftest import ON_LOCAL, Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import World, dataset_world

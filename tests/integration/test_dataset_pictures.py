@@ -19,9 +19,9 @@ from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, picture_pb2
 from libs.runtime.errors import Fault, ImageUndecodable, NotFound
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
-from services.dataset.pack import read_piece
-from services.dataset.picture_cache import PictureCache
-from services.dataset.picture_maker import PictureMaker
+from services.dataset.pictures.cache import PictureCache
+from services.dataset.pictures.maker import PictureMaker
+from services.dataset.pictures.pack import read_piece
 from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image
 from tests.integration.world import World, dataset_world

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from libs.runtime.db import Database
 from libs.runtime.migrations import upgrade, upgrade_to
-from services.dataset import version_actions
 from services.dataset.store import DatasetWork
-from services.dataset.version import VersionFilter, VersionPart
+from services.dataset.versions import actions as version_actions
+from services.dataset.versions.version import VersionFilter, VersionPart
 from tests.integration.conftest import Databases
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -19,7 +19,7 @@ from libs.runtime import local_folder
 from libs.runtime.errors import Conflict, InvalidInput, NotFound, TooLarge, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
-from services.dataset import upload_worker
+from services.dataset.uploads import worker as upload_worker
 from tests.integration.conftest import ON_LOCAL, Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.uploading import Row, Upload, begin, ended, get_upload, picture, rows_of, send_chunk, sent, zipped

@@ -9,7 +9,8 @@ import pytest_asyncio
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, version_pb2
 from libs.runtime.errors import InvalidInput, NotFound
 from libs.runtime.grpc_client import call
-from services.dataset import version_diff_store, version_store
+from services.dataset.versions import diff_store as version_diff_store
+from services.dataset.versions import store as version_store
 from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
 from tests.integration.world import PROJECT, World, dataset_world

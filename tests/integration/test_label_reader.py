@@ -5,8 +5,8 @@ import signal
 
 from libs.ocrkit.labels.voc import write_voc
 from services.dataset.image import LabelBox
+from services.dataset.indexing.label_reader import FEW, LabelReader
 from services.dataset.label_file import LabelFile, box_to_file, labels_from_bytes
-from services.dataset.label_reader import FEW, LabelReader
 from tests.integration.processes import is_alive
 
 

@@ -6,8 +6,8 @@ import pypdfium2
 import pytest
 from PIL import Image
 
-from services.dataset import foreign_images
-from services.dataset.foreign_images import Unusable, pages
+from services.dataset.uploads import foreign_images
+from services.dataset.uploads.foreign_images import Unusable, pages
 
 
 def test_a_page_of_sixteen_bits_keeps_its_shades(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from services.dataset.duplicates import Groups, Member
-from services.dataset.health import MEANINGS, RARE_BELOW, Code
+from services.dataset.health.duplicates import Groups, Member
+from services.dataset.health.label_facts import box_facts, is_too_long
+from services.dataset.health.report import MEANINGS, RARE_BELOW, Code
+from services.dataset.health.tally import Tally
 from services.dataset.image import Image, ImageState, LabelBox, LabelState
-from services.dataset.label_facts import box_facts, is_too_long
-from services.dataset.tally import Tally
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.runtime.object_store import ObjectInfo, ObjectPage
-from services.dataset import stretches
+from services.dataset.indexing import stretches
+from services.dataset.indexing.stretches import LAST, Seen, Stretch, edge_stems, files_of_stem, walk
 from services.dataset.pairing import Candidate, pair, stem_of
-from services.dataset.stretches import LAST, Seen, Stretch, edge_stems, files_of_stem, walk
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.errors import InvalidInput
-from services.dataset.label_import import Match, match_key
-from services.dataset.label_sources import MAX_DIRECTORY_BYTES, UploadedZip
-from services.dataset.zip_writer import ZipWriter
+from services.dataset.transfer.label_import import Match, match_key
+from services.dataset.transfer.label_sources import MAX_DIRECTORY_BYTES, UploadedZip
+from services.dataset.transfer.zip_writer import ZipWriter
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dataset.upload_names import UnsafeName, encoding_of, is_of_system, safe_key
-from services.dataset.upload_source import Entry, Refused
-from services.dataset.upload_zip import MAX_MEMBERS, ZipFolder
+from services.dataset.uploads.names import UnsafeName, encoding_of, is_of_system, safe_key
+from services.dataset.uploads.source import Entry, Refused
+from services.dataset.uploads.zip_upload import MAX_MEMBERS, ZipFolder
 
 MANY = 1 << 40
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from inkwright.dataset.v1 import dataset_pb2
 from libs.runtime.errors import InvalidInput
 from services.dataset.image import LabelBox, LabelState, Quad
-from services.dataset.version import VersionDigest, VersionEntry, VersionFilter
-from services.dataset.version_convert import filter_from_proto, filter_to_proto
-from services.dataset.version_diff import DiffCounts, Difference, DifferenceKind, difference
+from services.dataset.versions.convert import filter_from_proto, filter_to_proto
+from services.dataset.versions.diff import DiffCounts, Difference, DifferenceKind, difference
+from services.dataset.versions.version import VersionDigest, VersionEntry, VersionFilter
 
 words = st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]), max_size=5)
 rows = st.lists(st.tuples(words, st.integers(0, 9), words, words, st.booleans()), max_size=6)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from services.dataset.convert import boxes_from_bytes
-from services.dataset.search_words import words_of
+from services.dataset.search.words import words_of
 
 revision = "0008"
 down_revision = "0007"

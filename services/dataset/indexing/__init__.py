@@ -1,0 +1,1 @@
+"""Indexing: a folder of images and label files becomes an index."""

@@ -1,0 +1,1 @@
+"""Thumbnails and tiles of images, made once and kept."""

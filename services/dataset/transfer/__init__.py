@@ -1,0 +1,1 @@
+"""Labels from other formats into a dataset, and out of it."""

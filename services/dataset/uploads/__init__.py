@@ -1,0 +1,1 @@
+"""Files that people bring into the folder of a dataset."""

@@ -1,0 +1,1 @@
+"""Versions of datasets, their differences, and test sets."""
