@@ -66,10 +66,10 @@ class DatasetProcess:
         memories = [memory_of(pid) for pid in (self.child.pid, *(int(pid) for task in tasks for pid in task.read_text().split()))]
         return Memory(sum(memory.anonymous for memory in memories), sum(memory.peak for memory in memories))
 
-    async def create(self, path: str) -> str:
+    async def create(self, path: str, dataset_id: str = "large") -> str:
         """Register a folder or a place in OSS; gives the dataset's name."""
         body = dataset_pb2.Dataset(path=path, storage_type=storage_type_of(path))
-        request = dataset_service_pb2.CreateDatasetRequest(parent="projects/default", dataset_id="large", dataset=body)
+        request = dataset_service_pb2.CreateDatasetRequest(parent="projects/default", dataset_id=dataset_id, dataset=body)
         return (await call(self.stub.CreateDataset, request)).name
 
     async def sync(self, name: str) -> None:

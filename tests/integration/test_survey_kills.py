@@ -8,6 +8,7 @@ import pytest
 from inkwright.dataset.v1 import health_pb2
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually, nats_server
+from tests.integration.conftest import Databases
 from tests.integration.dataset_process import DatasetProcess, dataset_process
 from tests.integration.sick_folder import sick_folder
 
@@ -66,23 +67,36 @@ async def kill_somewhere(service: DatasetProcess, name: str, chance: random.Rand
     return was_in
 
 
+async def indexed(service: DatasetProcess, folder: Path, dataset_id: str) -> str:
+    """A dataset of the folder, whose first survey has begun."""
+    name = await service.create(str(folder), dataset_id)
+
+    async def is_indexed() -> None:
+        assert (await service.get(name)).sync_number == 1
+
+    await assert_eventually(is_indexed, timeout_seconds=60)
+    return name
+
+
 async def killed_at(seeds: list[int], folder: Path) -> list[str]:
-    """One report without a kill, then one for each seed with a kill or two; all of them the same. Gives where the kills hit."""
+    """One report without a kill, then one for each seed with a kill; all of them the same. Gives where the kills hit.
+
+    Every other survey is the first of its dataset and reads the pixels of all images; the others know those.
+    """
     many_defects(folder / "images")
     (folder / "nats").mkdir()
     hit: list[str] = []
     async with nats_server(folder / "nats") as nats, dataset_process(folder, folder / "images", nats) as service:
-        name = await service.create(str(folder / "images"))
-
-        async def indexed() -> None:
-            assert (await service.get(name)).sync_number == 1
-
-        await assert_eventually(indexed, timeout_seconds=60)
+        first = name = await indexed(service, folder / "images", "whole")
         last = whole = await finished(service, name)
         images = await found_on(service, name, whole)
         for seed in seeds:
             chance = random.Random(seed)
-            await refresh(service, name)
+            if seed % 2:
+                name, last = await indexed(service, folder / "images", f"again{seed}"), Report()
+            else:
+                name, last = first, await finished(service, first)
+                await refresh(service, name)
             hit.append(await kill_somewhere(service, name, chance, last))
             last = await finished(service, name)
             assert last.digest == whole.digest, seed
@@ -97,6 +111,6 @@ async def test_a_survey_that_is_killed_ends_with_the_same_report(tmp_path: Path)
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-async def test_a_survey_that_is_killed_at_twenty_places_ends_with_the_same_report(tmp_path: Path) -> None:
+async def test_a_survey_that_is_killed_at_twenty_places_ends_with_the_same_report(tmp_path: Path, long_databases: Databases) -> None:
     hit = await killed_at(list(range(20)), tmp_path)
     assert {"IMAGES", "GROUPS"} <= set(hit)
