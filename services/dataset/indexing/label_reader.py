@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, Final
 
 from libs.runtime.child import tied_to_this_process
@@ -23,6 +23,8 @@ log = get_logger()
 FEW: Final = 1_000
 """Files that are read here, for whom a process is not worth its start."""
 _LENGTH_BYTES: Final = 8
+_PIPE_BYTES: Final = 1 << 20
+"""As much as Linux gives: a question and its answer fit in, and neither side waits for the other."""
 
 
 class LabelReader:
@@ -32,8 +34,10 @@ class LabelReader:
         self._num_read = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._is_alone = False
-        # A thread that stands at the child's pipes: the event loop may be busy for longer than the child needs for its next files.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="label-reader")
+        # Threads that stand at the child's pipes: the event loop may be busy for longer than the child needs for its next files. One asks
+        # while the other waits for answers, so that the child finds its next files as soon as it is done.
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="label-reader-asks")
+        self._hearing = ThreadPoolExecutor(1, thread_name_prefix="label-reader-hears")
 
     async def read(self, files: Sequence[LabelFile]) -> list[ImageLabels]:
         """What each says, in their order. Should the child die, the files are read here, now and from then on."""
@@ -42,7 +46,8 @@ class LabelReader:
         self._num_read += len(files)
         if self._num_read > FEW and not self._is_alone:
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, files)
+                asked = self._asking.submit(self._ask, files)
+                return await asyncio.wrap_future(self._hearing.submit(self._hear, asked))
             except (OSError, EOFError) as error:
                 self._is_alone = True
                 log.warning("label_reader_died", exc_info=error)
@@ -52,25 +57,34 @@ class LabelReader:
         """End the child."""
         if self._child is not None:
             self._child.kill()
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        for thread in (self._asking, self._hearing):
+            await asyncio.to_thread(thread.shutdown, cancel_futures=True)
         if self._child is not None:
             with self._child:
                 self._child = None
 
-    def _ask(self, files: Sequence[LabelFile]) -> list[ImageLabels]:
-        """
+    def _ask(self, files: Sequence[LabelFile]) -> IO[bytes]:
+        """Gives where the answer comes.
+
         Raises:
-            OSError, EOFError: the child is not there any more.
+            OSError: the child is not there any more.
         """
         if self._child is None:
             argv = tied_to_this_process([sys.executable, "-m", "services.dataset.indexing.label_reader"])
-            self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=_PIPE_BYTES)
         asked, answers = self._child.stdin, self._child.stdout
         assert asked is not None
         assert answers is not None
         asked.write(_framed(list(files)))
         asked.flush()
-        answer: list[ImageLabels] = _read(answers)
+        return answers
+
+    def _hear(self, asked: "Future[IO[bytes]]") -> list[ImageLabels]:
+        """
+        Raises:
+            OSError, EOFError: the child is not there any more.
+        """
+        answer: list[ImageLabels] = _read(asked.result())
         return answer
 
 
