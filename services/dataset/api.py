@@ -13,6 +13,7 @@ from libs.runtime.errors import InvalidInput
 from libs.runtime.names import IMAGE, LABELS, PROJECT
 from libs.runtime.paging import page_cursor, page_size, page_token
 from services.dataset import actions, convert, label_actions
+from services.dataset.boxes import box_from_proto
 from services.dataset.connection_check import check_connection
 from services.dataset.health.api import HealthMethods
 from services.dataset.health.surveyor import Surveyor
@@ -178,7 +179,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, 
             self._stores,
             dataset_name(ids),
             ids["image"],
-            boxes=[convert.box_from_proto(box) for box in request.labels.boxes],
+            boxes=[box_from_proto(box) for box in request.labels.boxes],
             file_etag=request.labels.file_etag,
         )
         return convert.labels_to_proto(*written)

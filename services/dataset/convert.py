@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from libs.runtime.errors import InvalidInput
 from libs.runtime.times import to_timestamp
 from services.dataset import domain
+from services.dataset.boxes import box_to_proto
 from services.dataset.connection_check import Step, StepResult
 from services.dataset.domain import Counts, Dataset, Place, Progress
-from services.dataset.image import Finding, Image, ImageLabels, ImageState, LabelBox, LabelState, Quad, Severity
+from services.dataset.image import Finding, Image, ImageLabels, ImageState, LabelState, Severity
 
 
 def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
@@ -164,37 +164,6 @@ def image_to_proto(dataset: Dataset, image: Image) -> dataset_pb2.Image:
     )
 
 
-def quad_to_proto(quad: Quad) -> geometry_pb2.Quad:
-    """Four points."""
-    return geometry_pb2.Quad(points=[geometry_pb2.Point(x=x, y=y) for x, y in quad])
-
-
-def quad_from_proto(quad: geometry_pb2.Quad) -> Quad:
-    """Four points.
-
-    Raises:
-        InvalidInput: another number of points.
-    """
-    if len(quad.points) != 4:
-        raise InvalidInput(f"A quad has 4 points, this one has {len(quad.points)}.", num_points=len(quad.points))
-    a, b, c, d = ((point.x, point.y) for point in quad.points)
-    return a, b, c, d
-
-
-def box_to_proto(box: LabelBox) -> dataset_pb2.LabelBox:
-    """Field by field."""
-    return dataset_pb2.LabelBox(box_id=box.box_id, quad=quad_to_proto(box.quad), text=box.text, unreadable=box.unreadable)
-
-
-def box_from_proto(box: dataset_pb2.LabelBox) -> LabelBox:
-    """Field by field.
-
-    Raises:
-        InvalidInput: no quad of four points.
-    """
-    return LabelBox(box.box_id, quad_from_proto(box.quad), box.text, box.unreadable)
-
-
 def labels_to_proto(dataset: Dataset, image: Image, labels: ImageLabels) -> dataset_pb2.ImageLabels:
     """What the label file of an image says."""
     return dataset_pb2.ImageLabels(
@@ -205,13 +174,3 @@ def labels_to_proto(dataset: Dataset, image: Image, labels: ImageLabels) -> data
         width_px=image.width_px,
         height_px=image.height_px,
     )
-
-
-def boxes_to_bytes(boxes: tuple[LabelBox, ...]) -> bytes:
-    """The form in which the store keeps boxes."""
-    return dataset_pb2.ImageLabels(boxes=[box_to_proto(box) for box in boxes]).SerializeToString()
-
-
-def boxes_from_bytes(data: bytes) -> tuple[LabelBox, ...]:
-    """What ``boxes_to_bytes`` wrote."""
-    return tuple(box_from_proto(box) for box in dataset_pb2.ImageLabels.FromString(data).boxes)

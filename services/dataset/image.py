@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import product
-from typing import Final
+from typing import Final, Protocol
 
 from libs.runtime.errors import Conflict
 
@@ -79,6 +79,26 @@ class ImageLabels:
     digest: str = ""
     readable: bool = False
 
+    @property
+    def num_boxes(self) -> int:
+        """Of all of them, those without text included."""
+        return len(self.boxes)
+
+
+class LabelFileFacts(Protocol):
+    """What the row of an image takes from its label file."""
+
+    @property
+    def num_boxes(self) -> int: ...
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+    @property
+    def file_etag(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def readable(self) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Image:
@@ -116,7 +136,7 @@ class Image:
         """Whether it can be labelled and trained on."""
         return self.state is ImageState.USABLE
 
-    def with_labels(self, labels: ImageLabels, *, label_key: str, at: datetime) -> "Image":
+    def with_labels(self, labels: LabelFileFacts, *, label_key: str, at: datetime) -> "Image":
         """After its label file was read again: a changed file is LABELED whatever was submitted before."""
         if not labels.readable:
             state = LabelState.UNLABELED
@@ -130,7 +150,7 @@ class Image:
             label_key=label_key if labels.file_etag else "",
             label_etag=labels.file_etag,
             label_digest=labels.digest if labels.readable else "",
-            num_boxes=len(labels.boxes),
+            num_boxes=labels.num_boxes,
             label_findings=labels.findings,
             update_time=at,
         )

@@ -13,12 +13,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from libs.runtime.errors import NotFound
 from libs.runtime.names import new_id
 from libs.runtime.paging import Cursor, Page
-from services.dataset.convert import boxes_from_bytes, boxes_to_bytes
+from services.dataset.boxes import boxes_from_bytes, boxes_to_bytes
 from services.dataset.domain import Dataset
 from services.dataset.image import KINDS, Finding, Image, ImageState, LabelBox, LabelState, Severity
 from services.dataset.pairing import file_stem_of
 from services.dataset.rows import METADATA, BoxesRow, ImageRow, ReplacedLabelsRow
 from services.dataset.search.store import Search
+from services.dataset.search.words import words_of
 
 _TABLE = METADATA.tables["image"]
 _IMAGE = _TABLE.c
@@ -114,7 +115,7 @@ class Images:
                 setattr(row, field, value)
         if boxes is not None:
             await self._search.take_out(dataset_uid, [image.image_id])
-            await self._search.put(dataset_uid, {image.image_id: boxes})
+            await self._search.put(dataset_uid, {image.image_id: words_of(box.text for box in boxes)})
             await self._session.merge(BoxesRow(dataset_uid=dataset_uid, image_id=image.image_id, data=boxes_to_bytes(boxes)))
 
     async def remove(self, dataset_uid: str, image_ids: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import signal
 from libs.ocrkit.labels.voc import write_voc
 from services.dataset.image import LabelBox
 from services.dataset.indexing.label_reader import FEW, LabelReader
+from services.dataset.indexing.stored_labels import stored_labels
 from services.dataset.label_file import LabelFile, box_to_file, labels_from_bytes
 from tests.integration.processes import is_alive
 
@@ -17,7 +18,7 @@ def label_file(number: int) -> LabelFile:
 
 
 FILES = [label_file(number) for number in range(FEW)]
-EXPECTED = [labels_from_bytes(file) for file in FILES]
+EXPECTED = [stored_labels(labels_from_bytes(file)) for file in FILES]
 
 
 def child_of(reader: LabelReader) -> int:

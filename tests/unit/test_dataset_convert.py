@@ -8,6 +8,7 @@ from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2
 from libs.runtime.errors import InvalidInput
 from services.dataset import convert
+from services.dataset.boxes import boxes_from_bytes, boxes_to_bytes, quad_from_proto
 from services.dataset.domain import Counts, StorageType
 from services.dataset.image import Finding, ImageState, LabelBox, LabelState, Severity
 from services.dataset.label_file import box_to_file, boxes_from_file
@@ -20,7 +21,7 @@ BOXES = st.builds(LabelBox, TEXTS, st.tuples(POINTS, POINTS, POINTS, POINTS), TE
 
 @given(st.lists(BOXES, max_size=4).map(tuple))
 def test_boxes_come_back(boxes: tuple[LabelBox, ...]) -> None:
-    assert convert.boxes_from_bytes(convert.boxes_to_bytes(boxes)) == boxes
+    assert boxes_from_bytes(boxes_to_bytes(boxes)) == boxes
 
 
 @given(st.builds(Finding, st.sampled_from(Severity), TEXTS, TEXTS, st.integers(0, 2**31 - 1)))
@@ -51,7 +52,7 @@ def test_an_unknown_value_is_refused() -> None:
     with pytest.raises(InvalidInput, match="99 is no value of state"):
         convert.image_state_from_proto(99)
     with pytest.raises(InvalidInput, match="A quad has 4 points"):
-        convert.quad_from_proto(geometry_pb2.Quad(points=[geometry_pb2.Point(x=1, y=1)]))
+        quad_from_proto(geometry_pb2.Quad(points=[geometry_pb2.Point(x=1, y=1)]))
 
 
 def test_boxes_of_a_file_have_ids_of_their_own() -> None:

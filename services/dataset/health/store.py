@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, delete, func, outerjoin, select, tuple_
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime.paging import Cursor, Page
-from services.dataset.convert import boxes_from_bytes
+from services.dataset.boxes import boxes_from_bytes
 from services.dataset.domain import Dataset
 from services.dataset.health.report import Code, Found, Phase, PixelFacts, Report, Survey
 from services.dataset.health.rows import HealthReportRow, SurveyRow

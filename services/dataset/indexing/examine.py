@@ -16,13 +16,13 @@ from services.dataset.image import (
     Image,
     ImageLabels,
     ImageState,
-    LabelBox,
     LabelState,
     Severity,
     image_id_of,
 )
 from services.dataset.indexing.label_reader import LabelReader
 from services.dataset.indexing.measure import HEAD_BYTES, TAIL_BYTES, Pixels, measure_ends, rejected
+from services.dataset.indexing.stored_labels import StoredLabels
 from services.dataset.label_file import LabelFile, labels_from_bytes
 from services.dataset.pairing import Candidate
 
@@ -33,10 +33,10 @@ Answers = Mapping[str, PartsOrFault]
 
 @dataclass(frozen=True)
 class Examined:
-    """An index row and the boxes of its label file."""
+    """An index row and what its label file says."""
 
     image: Image
-    boxes: tuple[LabelBox, ...]
+    labels: StoredLabels
 
 
 class _Undecided(Exception):
@@ -48,7 +48,7 @@ class _Half:
     """An index row without its labels, and what tells of those."""
 
     image: Image
-    labels: LabelFile | ImageLabels | None
+    labels: LabelFile | StoredLabels | None
     """None for an image that is rejected: without a size there is nothing to measure boxes against."""
 
 
@@ -135,13 +135,13 @@ def _half(candidate: Candidate, row: Image | None, read: Answers, *, at: datetim
     )
     if is_rejected:
         return _Half(image, None)
-    return _Half(image, _labels(image, read[label.key], is_whole=is_whole) if label else ImageLabels())
+    return _Half(image, _labels(image, read[label.key], is_whole=is_whole) if label else StoredLabels())
 
 
-def _examined(image: Image, labels: ImageLabels | None, *, at: datetime) -> Examined:
+def _examined(image: Image, labels: StoredLabels | None, *, at: datetime) -> Examined:
     if labels is None:
-        return Examined(image.without_labels(), ())
-    return Examined(image.with_labels(labels, label_key=image.label_key, at=at), labels.boxes)
+        return Examined(image.without_labels(), StoredLabels())
+    return Examined(image.with_labels(labels, label_key=image.label_key, at=at), labels)
 
 
 def _pixels(candidate: Candidate, row: Image | None, read: Answers) -> Pixels:
@@ -168,7 +168,7 @@ def _pixels(candidate: Candidate, row: Image | None, read: Answers) -> Pixels:
             raise error
 
 
-def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> LabelFile | ImageLabels:
+def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> LabelFile | StoredLabels:
     """
     Raises:
         _Undecided: the file was written since it was listed.
@@ -179,11 +179,11 @@ def _labels(image: Image, answer: PartsOrFault, *, is_whole: bool) -> LabelFile 
                 raise _Undecided
             return LabelFile(data, etag, image.width_px, image.height_px)
         case NotFound():
-            return ImageLabels()
+            return StoredLabels()
         case (Conflict() | InvalidInput() | OSError()) as error:
             if not is_whole:
                 raise _Undecided
-            return ImageLabels((), (Finding(Severity.REJECTED, "LABEL_UNREADABLE", str(error)),), image.label_etag)
+            return StoredLabels(findings=(Finding(Severity.REJECTED, "LABEL_UNREADABLE", str(error)),), file_etag=image.label_etag)
         case error:
             raise error
 

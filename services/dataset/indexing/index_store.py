@@ -7,7 +7,6 @@ from sqlalchemy import Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.dataset.convert import boxes_to_bytes
 from services.dataset.image_store import image_values
 from services.dataset.indexing.examine import Examined
 from services.dataset.indexing.stretches import Stretch
@@ -51,12 +50,12 @@ class Index:
         await self._search.take_out(dataset_uid, {one.image.image_id for one in examined} - set(new))
         await upsert(self._session, "image", [{**key, **image_values(one.image)} for key, one in zip(keys, examined, strict=True)])
         boxes = [
-            {**key, "data": boxes_to_bytes(one.boxes)}
+            {**key, "data": one.labels.boxes}
             for key, one in zip(keys, examined, strict=True)
-            if one.boxes or one.image.image_id not in new
+            if one.labels.boxes or one.image.image_id not in new
         ]
         await upsert(self._session, "boxes", boxes)
-        await self._search.put(dataset_uid, {one.image.image_id: one.boxes for one in examined})
+        await self._search.put(dataset_uid, {one.image.image_id: one.labels.words for one in examined})
 
     async def put_stretch(self, dataset_uid: str, stretch: Stretch) -> None:
         """In place of all that overlap it."""

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 from libs.runtime.child import tied_to_this_process
 from libs.runtime.logs import get_logger
-from services.dataset.image import ImageLabels
+from services.dataset.indexing.stored_labels import StoredLabels, stored_labels
 from services.dataset.label_file import LabelFile, labels_from_bytes
 
 log = get_logger()
@@ -39,7 +39,7 @@ class LabelReader:
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="label-reader-asks")
         self._hearing = ThreadPoolExecutor(1, thread_name_prefix="label-reader-hears")
 
-    async def read(self, files: Sequence[LabelFile]) -> list[ImageLabels]:
+    async def read(self, files: Sequence[LabelFile]) -> list[StoredLabels]:
         """What each says, in their order. Should the child die, the files are read here, now and from then on."""
         if not files:
             return []
@@ -51,7 +51,7 @@ class LabelReader:
             except (OSError, EOFError) as error:
                 self._is_alone = True
                 log.warning("label_reader_died", exc_info=error)
-        return await asyncio.to_thread(lambda: [labels_from_bytes(file) for file in files])
+        return await asyncio.to_thread(lambda: [stored_labels(labels_from_bytes(file)) for file in files])
 
     async def close(self) -> None:
         """End the child."""
@@ -79,12 +79,12 @@ class LabelReader:
         asked.flush()
         return answers
 
-    def _hear(self, asked: "Future[IO[bytes]]") -> list[ImageLabels]:
+    def _hear(self, asked: "Future[IO[bytes]]") -> list[StoredLabels]:
         """
         Raises:
             OSError, EOFError: the child is not there any more.
         """
-        answer: list[ImageLabels] = _read(asked.result())
+        answer: list[StoredLabels] = _read(asked.result())
         return answer
 
 
@@ -109,7 +109,7 @@ def main(asked: IO[bytes], answers: IO[bytes]) -> None:
     """The child: until nobody asks any more."""
     with contextlib.suppress(EOFError):
         while True:
-            answers.write(_framed([labels_from_bytes(file) for file in _read(asked)]))
+            answers.write(_framed([stored_labels(labels_from_bytes(file)) for file in _read(asked)]))
             answers.flush()
 
 

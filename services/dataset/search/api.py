@@ -9,6 +9,7 @@ from inkwright.dataset.v1 import search_pb2
 from libs.runtime.paging import page_cursor, page_size, page_token
 from libs.runtime.times import from_timestamp
 from services.dataset import convert
+from services.dataset.boxes import box_to_proto
 from services.dataset.search import actions as search_actions
 from services.dataset.store import Work
 
@@ -39,7 +40,7 @@ class SearchMethods:
         )
         return search_pb2.SearchImagesResponse(
             hits=[
-                search_pb2.SearchHit(image=convert.image_to_proto(dataset, image), boxes=[convert.box_to_proto(box) for box in boxes])
+                search_pb2.SearchHit(image=convert.image_to_proto(dataset, image), boxes=[box_to_proto(box) for box in boxes])
                 for image, boxes in page.items
             ],
             next_page_token=page_token(request, page.next_cursor),

@@ -10,10 +10,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, String, cast, delete, insert, select, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.dataset.convert import boxes_from_bytes
+from services.dataset.boxes import boxes_from_bytes
 from services.dataset.image import LabelBox
 from services.dataset.rows import METADATA
-from services.dataset.search.words import dataset_word, words_of
+from services.dataset.search.words import dataset_word, entry_of, words_of
 
 _ENTRY, _BOXES, _IMAGE = (METADATA.tables[name] for name in ("search_entry", "boxes", "image"))
 _LITE: Final = {
@@ -34,15 +34,13 @@ class Search:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def put(self, dataset_uid: str, boxes: Mapping[str, Sequence[LabelBox]]) -> None:
-        """Add images, by their ids, that have no entry; those without text need none."""
-        texts = {image_id: [box.text for box in found if box.text] for image_id, found in boxes.items()}
-        image_ids = [image_id for image_id, found in texts.items() if found]
-        if not image_ids:
+    async def put(self, dataset_uid: str, found: Mapping[str, str]) -> None:
+        """Add images, by their ids, that have no entry, with what ``words_of`` says of them; those without words need none."""
+        keys = [{"dataset_uid": dataset_uid, "image_id": image_id} for image_id, its in found.items() if its]
+        if not keys:
             return
         connection = await self._session.connection()
-        keys = [{"dataset_uid": dataset_uid, "image_id": image_id} for image_id in image_ids]
-        words = [words_of(dataset_uid, texts[image_id]) for image_id in image_ids]
+        words = [entry_of(dataset_uid, its) for its in found.values() if its]
         if connection.dialect.name == "postgresql":
             await connection.execute(insert(_ENTRY), [{**key, "words": its} for key, its in zip(keys, words, strict=True)])
             return
@@ -66,7 +64,7 @@ class Search:
         joined = _ENTRY.join(_BOXES, (_BOXES.c.dataset_uid == _ENTRY.c.dataset_uid) & (_BOXES.c.image_id == _ENTRY.c.image_id))
         rows = (await connection.execute(select(_ENTRY.c.id, _ENTRY.c.dataset_uid, _BOXES.c.data).select_from(joined).where(where))).all()
         gone = [
-            {"id": row.id, "words": words_of(row.dataset_uid, [box.text for box in boxes_from_bytes(row.data) if box.text])} for row in rows
+            {"id": row.id, "words": entry_of(row.dataset_uid, words_of(box.text for box in boxes_from_bytes(row.data)))} for row in rows
         ]
         if gone:
             await connection.execute(_LITE["remove"], gone)

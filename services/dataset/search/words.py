@@ -13,21 +13,28 @@ def folded(text: str) -> str:
     return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
 
 
-def words_of(dataset_uid: str, texts: Iterable[str]) -> str:
-    """What the index keeps of an image, separated by spaces: letters and digits only, so that both databases keep them as they are.
+def words_of(texts: Iterable[str]) -> str:
+    """What the index keeps of an image's texts, separated by spaces; nothing where there is no text.
 
-    A change here asks for a migration that builds the index anew: what is taken out must be what was put in.
+    Letters and digits only, so that both databases keep them as they are. A change here asks for a migration that builds the index anew:
+    what is taken out must be what was put in.
     """
-    characters: set[str] = set()
-    pairs: set[tuple[str, str]] = set()
+    # Dictionaries as sets that keep an order, so that the same texts give the same words in every process.
+    characters: dict[str, None] = {}
+    pairs: dict[tuple[str, str], None] = {}
     for text in texts:
         # As they stand too: a search for one code point tells wide from narrow letters.
-        characters.update(text)
+        characters |= dict.fromkeys(text)
         line = folded(text)
-        characters.update(line)
-        pairs.update(itertools.pairwise(line))
+        characters |= dict.fromkeys(line)
+        pairs |= dict.fromkeys(itertools.pairwise(line))
     hexed = {one: character_word(one) for one in characters}
-    return " ".join((dataset_word(dataset_uid), *hexed.values(), *[f"{hexed[first]}z{hexed[second]}" for first, second in pairs]))
+    return " ".join((*hexed.values(), *[f"{hexed[first]}z{hexed[second]}" for first, second in pairs]))
+
+
+def entry_of(dataset_uid: str, words: str) -> str:
+    """What the index keeps of an image with these words."""
+    return f"{dataset_word(dataset_uid)} {words}"
 
 
 def wanted_words(text: str) -> Sequence[str]:

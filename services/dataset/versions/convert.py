@@ -4,7 +4,8 @@ from inkwright.dataset.v1 import dataset_pb2, version_pb2
 from libs.runtime.errors import InvalidInput
 from libs.runtime.names import DATASET, IMAGE
 from libs.runtime.times import to_timestamp
-from services.dataset.convert import box_to_proto, enum_name
+from services.dataset.boxes import box_to_proto
+from services.dataset.convert import enum_name
 from services.dataset.domain import Dataset
 from services.dataset.image import LabelState
 from services.dataset.versions.diff import DiffCounts, Difference

@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from libs.runtime.errors import NotFound
 from libs.runtime.names import new_id
 from libs.runtime.paging import Cursor, Page
-from services.dataset.convert import boxes_from_bytes, boxes_to_bytes
+from services.dataset.boxes import boxes_from_bytes, boxes_to_bytes
 from services.dataset.domain import Dataset
 from services.dataset.image import ImageState, LabelState
 from services.dataset.key_patterns import begins_with, matches

@@ -6,8 +6,8 @@ Version 0008, after 0007.
 import sqlalchemy as sa
 from alembic import op
 
-from services.dataset.convert import boxes_from_bytes
-from services.dataset.search.words import words_of
+from services.dataset.boxes import boxes_from_bytes
+from services.dataset.search.words import entry_of, words_of
 
 revision = "0008"
 down_revision = "0007"
@@ -49,7 +49,7 @@ def _fill() -> None:
             texts = [box.text for box in boxes_from_bytes(bytes(row.data)) if box.text]
             if not texts:
                 continue
-            words = words_of(row.dataset_uid, texts)
+            words = entry_of(row.dataset_uid, words_of(texts))
             values = {"uid": row.dataset_uid, "image_id": row.image_id, "words": None if is_lite else words}
             number = bind.execute(entry, values).scalar_one()
             if is_lite:
