@@ -164,7 +164,7 @@ def report(num_files: int, out: str, indexing: Indexing, bare: list[float], answ
         remarks=(
             "Half of the files are images, half are the label files beside them, each with four lines of text; hard links of a few files.",
             "The bare loop lists, reads the beginning of each image and its header, and reads each label file with the service's reader.",
-            f"It runs over {BARE_FOLDERS} of the folders, ina process of its own beside the idle service, first and last of all.",
+            f"It runs over {BARE_FOLDERS} of the folders, in a process of its own beside the idle service, first and last of all.",
             "Pages and searches are asked for while the survey of images goes on, those of the report afterwards.",
         ),
     )
