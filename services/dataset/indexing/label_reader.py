@@ -6,6 +6,7 @@ everybody who calls meanwhile. The child gets and gives pickles behind their len
 
 import asyncio
 import contextlib
+import gc
 import pickle
 import subprocess
 import sys
@@ -114,4 +115,6 @@ def main(asked: IO[bytes], answers: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    # As services do it: collections need not walk over what was loaded.
+    gc.freeze()
     main(sys.stdin.buffer, sys.stdout.buffer)
