@@ -137,9 +137,18 @@ class Inkwright:
         """A page with its boxes, by whole name."""
         return self.rest.call(LABELING, "GetPage", labeling_service_pb2.GetPageRequest(name=page), page_pb2.Page)
 
-    def list_pages(self, dataset: str, *, state: page_pb2.Page.State.ValueType | None = None) -> list[page_pb2.Page]:
-        """Pages without boxes, in key order."""
-        request = labeling_service_pb2.ListPagesRequest(parent=self.full_name("datasets", dataset), page_size=PAGE_SIZE)
+    def list_pages(
+        self,
+        dataset: str,
+        *,
+        state: page_pb2.Page.State.ValueType | None = None,
+        editor: str = "",
+        max_confidence: float | None = None,
+    ) -> list[page_pb2.Page]:
+        """Pages without boxes: in key order, or the least certain first where ``max_confidence`` (0 to 1) is given."""
+        request = labeling_service_pb2.ListPagesRequest(
+            parent=self.full_name("datasets", dataset), page_size=PAGE_SIZE, editor=editor, max_confidence=max_confidence
+        )
         if state is not None:
             request.state = state
         answers = pages(self.rest, LABELING, "ListPages", request, labeling_service_pb2.ListPagesResponse)

@@ -9,7 +9,7 @@ from libs.runtime.names import DATASET, IMAGE, MODEL, PAGE, new_id
 from libs.runtime.paging import Cursor
 from libs.runtime.paging import Page as ListPage
 from services.labeling.boxes import Operation
-from services.labeling.domain import MAX_OPERATIONS, Edit, Logged, Page, PageState, append, check_sequence, content_to_submit
+from services.labeling.domain import MAX_OPERATIONS, Edit, Logged, Page, PageState, WantedPages, append, check_sequence, content_to_submit
 from services.labeling.fold import Content
 from services.labeling.opening import look, take_over
 from services.labeling.peers import Peers
@@ -31,11 +31,11 @@ async def get_page(work: Work, peers: Peers, name: str) -> tuple[Page, Content]:
         return page, await w.pages.content(page)
 
 
-async def list_pages(work: Work, dataset: str, *, state: PageState | None, size: int, after: Cursor) -> ListPage[Page]:
-    """In key order; without a state all but CLOSED."""
+async def list_pages(work: Work, dataset: str, wanted: WantedPages, *, size: int, after: Cursor) -> ListPage[Page]:
+    """In key order, or the least certain first."""
     ids = DATASET.parse(dataset)
     async with work(read_only=True) as w:
-        return await w.pages.page(ids["project"], ids["dataset"], state=state, size=size, after=after)
+        return await w.pages.page(ids["project"], ids["dataset"], wanted, size=size, after=after)
 
 
 async def apply_operations(work: Work, peers: Peers, name: str, operations: Sequence[Operation], *, actor: str) -> tuple[Page, Content]:

@@ -31,8 +31,8 @@ class LabelingApi(LabelingServiceServicer):
 
     async def ListPages(self, request: labeling_service_pb2.ListPagesRequest, context: Context) -> labeling_service_pb2.ListPagesResponse:
         """See the proto."""
-        state = convert.page_state_from_proto(request.state)
-        page = await actions.list_pages(self._work, request.parent, state=state, size=page_size(request), after=page_cursor(request))
+        wanted = convert.wanted_from_proto(request)
+        page = await actions.list_pages(self._work, request.parent, wanted, size=page_size(request), after=page_cursor(request))
         return labeling_service_pb2.ListPagesResponse(
             pages=[convert.page_to_proto(one) for one in page.items], next_page_token=page_token(request, page.next_cursor)
         )

@@ -5,7 +5,7 @@ from typing import assert_never
 from inkwright.common.v1 import geometry_pb2
 from inkwright.dataset.v1 import dataset_pb2
 from inkwright.inference.v1 import instance_service_pb2
-from inkwright.labeling.v1 import page_pb2
+from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from libs.runtime.errors import InvalidInput
 from libs.runtime.names import IMAGE
 from libs.runtime.times import to_timestamp
@@ -25,7 +25,7 @@ from services.labeling.boxes import (
     Source,
     check_operation_id,
 )
-from services.labeling.domain import IndexedImage, LabelFile, Logged, Page, PageState
+from services.labeling.domain import IndexedImage, LabelFile, Logged, Page, PageState, WantedPages
 from services.labeling.fold import Content
 from services.labeling.prelabel import Prelabel, SuggestedLine
 
@@ -47,18 +47,21 @@ def page_to_proto(page: Page, content: Content | None = None) -> page_pb2.Page:
         num_boxes=page.num_boxes,
         etag=page.etag,
         update_time=to_timestamp(page.update_time),
+        lowest_confidence=page.lowest_confidence,
+        last_editor=page.last_editor,
     )
 
 
-def page_state_from_proto(value: int) -> PageState | None:
-    """Unspecified means any but CLOSED.
+def wanted_from_proto(request: labeling_service_pb2.ListPagesRequest) -> WantedPages:
+    """What of pages is asked for.
 
     Raises:
-        InvalidInput: a value this server does not know.
+        InvalidInput: a state this server does not know, no confidence.
     """
-    if value not in page_pb2.Page.State.values():
-        raise InvalidInput(f"{value} is no state of a page.", state=value)
-    return PageState(page_pb2.Page.State.Name(page_pb2.Page.State.ValueType(value))) if value else None
+    if request.state not in page_pb2.Page.State.values():
+        raise InvalidInput(f"{request.state} is no state of a page.", state=request.state)
+    state = PageState(page_pb2.Page.State.Name(request.state)) if request.state else None
+    return WantedPages(state, request.editor, request.max_confidence if request.HasField("max_confidence") else None)
 
 
 def quad_to_proto(quad: Quad) -> geometry_pb2.Quad:

@@ -71,6 +71,8 @@ class Page:
         submitted_sequence: the one whose content lies beside the image.
         edited_sequence: the last one by a person.
         file_etag: tag of the label file the content goes back to; empty when there was none.
+        lowest_confidence: 0 to 1, of the suggestion that its model is least sure of; None without suggestions.
+        last_editor: who made the edit ``edited_sequence``; empty when nobody did.
         dataset_deleted: closed with its dataset; nothing of it is taken up again.
         revision: goes up with every change.
     """
@@ -89,6 +91,8 @@ class Page:
     edited_sequence: int = 0
     num_boxes: int = 0
     num_suggestions: int = 0
+    lowest_confidence: float | None = None
+    last_editor: str = ""
     return_note: str = ""
     file_etag: str = ""
     store_etag: str = ""
@@ -162,6 +166,26 @@ class Page:
 
 
 @dataclass(frozen=True)
+class WantedPages:
+    """What a list of pages is asked for; None and empty ask for nothing.
+
+    Args:
+        state: without one, all but CLOSED.
+        max_confidence: 0 to 1; the least certain pages come first.
+    """
+
+    state: PageState | None = None
+    editor: str = ""
+    max_confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ``InvalidInput`` for a confidence that none can be compared with."""
+        if self.max_confidence is not None and not 0.0 <= self.max_confidence <= 1.0:
+            message = f"A confidence of {self.max_confidence} was asked for; it lies between 0 and 1."
+            raise InvalidInput(message, field="max_confidence")
+
+
+@dataclass(frozen=True)
 class Edit:
     """What a change made of a page: to be saved together."""
 
@@ -181,6 +205,7 @@ def append(page: Page, content: Content, operations: Sequence[Operation], *, act
     if not operations:
         return Edit(page, content)
     after = fold(content, operations, width_px=page.width_px, height_px=page.height_px)
+    confidences = [box.confidence for box in after.boxes if box.source is Source.SUGGESTED]
     logged = tuple(Logged(page.sequence + number, actor, at, operation) for number, operation in enumerate(operations, start=1))
     sequence = logged[-1].sequence
     # A returned page keeps its note until it is submitted again.
@@ -190,8 +215,10 @@ def append(page: Page, content: Content, operations: Sequence[Operation], *, act
         state=state,
         sequence=sequence,
         edited_sequence=sequence if by_person else page.edited_sequence,
+        last_editor=actor if by_person else page.last_editor,
         num_boxes=len(after.boxes),
-        num_suggestions=sum(box.source is Source.SUGGESTED for box in after.boxes),
+        num_suggestions=len(confidences),
+        lowest_confidence=min(confidences, default=None),
     )
     return Edit(changed._changed(at), after, logged)
 
@@ -280,7 +307,7 @@ def _take_over(edit: Edit, file: LabelFile, *, at: datetime) -> Edit:
 
 
 def _emptied(page: Page, content: Content, *, at: datetime) -> Edit:
-    fresh = replace(page, file_etag="", dataset_deleted=False, return_note="", submitted_sequence=0, edited_sequence=0)
+    fresh = replace(page, file_etag="", dataset_deleted=False, return_note="", submitted_sequence=0, edited_sequence=0, last_editor="")
     kinds = [DeleteBox(box.box_id) for box in content.boxes]
     edit = append(replace(fresh, state=PageState.EMPTY), content, _numbered(page, kinds), actor=IMPORTER, by_person=False, at=at)
     return replace(edit, page=replace(edit.page, state=PageState.EMPTY)._changed(at))

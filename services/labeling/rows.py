@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, Column, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -25,6 +25,8 @@ class PageRow(Table, table=True):
         UniqueConstraint("project", "dataset_id", "image_id"),
         Index("page_by_key", "project", "dataset_id", "key"),
         Index("page_by_state", "project", "dataset_id", "state", "key"),
+        Index("page_by_editor", "project", "dataset_id", "last_editor", "key"),
+        Index("page_by_confidence", "project", "dataset_id", "lowest_confidence", "key"),
     )
 
     uid: str = Field(primary_key=True, max_length=40)
@@ -40,6 +42,8 @@ class PageRow(Table, table=True):
     edited_sequence: int
     num_boxes: int
     num_suggestions: int
+    lowest_confidence: float | None
+    last_editor: str = Field(max_length=100, sa_column_kwargs={"server_default": text("''")})
     return_note: str
     file_etag: str = Field(max_length=100)
     store_etag: str = Field(max_length=100)

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert
+from sqlalchemy import ColumnElement, delete, func, insert, tuple_
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,7 +15,7 @@ from libs.runtime.names import PAGE, PRELABEL
 from libs.runtime.paging import Cursor
 from libs.runtime.paging import Page as ListPage
 from services.labeling.convert import boxes_from_bytes, boxes_to_bytes, operation_from_bytes, operation_to_bytes
-from services.labeling.domain import Edit, Logged, Page, PageState
+from services.labeling.domain import Edit, Logged, Page, PageState, WantedPages
 from services.labeling.fold import Content
 from services.labeling.prelabel import Prelabel, PrelabelState
 from services.labeling.rows import METADATA, ContentRow, OperationRow, PageRow, PrelabelItemRow, PrelabelRow
@@ -86,14 +86,24 @@ class Pages:
         rows = (await self._session.exec(select(OperationRow).where(where).order_by(_OPERATION.sequence).limit(size))).all()
         return [Logged(row.sequence, row.actor, row.create_time, operation_from_bytes(row.data)) for row in rows]
 
-    async def page(self, project: str, dataset_id: str, *, state: PageState | None, size: int, after: Cursor) -> ListPage[Page]:
-        """In key order; without a state all but CLOSED."""
+    async def page(self, project: str, dataset_id: str, wanted: WantedPages, *, size: int, after: Cursor) -> ListPage[Page]:
+        """In key order, or the least certain first."""
         conditions = _of(project, dataset_id)
-        conditions.append(_PAGE.state == state if state else _PAGE.state != PageState.CLOSED)
+        conditions.append(_PAGE.state == wanted.state if wanted.state else _PAGE.state != PageState.CLOSED)
+        if wanted.editor:
+            conditions.append(_PAGE.last_editor == wanted.editor)
+        by_confidence = wanted.max_confidence is not None
+        order = (_PAGE.lowest_confidence, _PAGE.key) if by_confidence else (_PAGE.key,)
+        if by_confidence:
+            conditions.append(_PAGE.lowest_confidence <= wanted.max_confidence)
         if after:
-            conditions.append(_PAGE.key > after[0])
-        rows = list((await self._session.exec(select(PageRow).where(*conditions).order_by(_PAGE.key).limit(size + 1))).all())
-        return ListPage([_page(row) for row in rows[:size]], (rows[size - 1].key,) if len(rows) > size else None)
+            conditions.append(tuple_(*order) > ((float(after[0]), after[1]) if by_confidence else (after[0],)))
+        rows = list((await self._session.exec(select(PageRow).where(*conditions).order_by(*order).limit(size + 1))).all())
+        pages = [_page(row) for row in rows[:size]]
+        if len(rows) <= size:
+            return ListPage(pages, None)
+        last = pages[-1]
+        return ListPage(pages, (repr(last.lowest_confidence), last.key) if by_confidence else (last.key,))
 
     async def count(self, project: str, dataset_id: str) -> int:
         """Pages that are not closed."""

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -84,6 +85,47 @@ async def test_indexed_images_open_pages_and_label_files_are_imported(world: Wor
     page = await reread(world, pages["labeled.png"])
     assert [(one.text, one.source) for one in page.boxes] == [("hello", page_pb2.Box.IMPORTED), ("world", page_pb2.Box.IMPORTED)]
     assert list(await world.pages(world.name, State.EMPTY)) == ["noxml.png", "unlabeled.png"]
+
+
+async def test_pages_are_found_by_confidence_and_by_editor(world: World) -> None:
+    confidences = {"a.png": [0.9, 0.4], "b.png": [0.4], "c.png": [0.95], "d.png": [0.1], "e.png": []}
+    for key in confidences:
+        write_image(world.folder / key)
+    await world.indexed()
+    opened = await world.opened(world.name, len(confidences))
+    for key, values in confidences.items():
+        made = [box(f"s{number}", "guess", source=page_pb2.Box.SUGGESTED, left=60 * number) for number in range(len(values))]
+        for one, value in zip(made, values, strict=True):
+            one.confidence = value
+        if made:
+            await world.apply(opened[key], *map(create, made))
+
+    async def found(**wanted: Any) -> list[str]:
+        request = labeling_service_pb2.ListPagesRequest(parent=world.name, page_size=2, **wanted)
+        keys: list[str] = []
+        while True:
+            reply = await call(world.labeling.ListPages, request)
+            keys += [page.key for page in reply.pages]
+            if not reply.next_page_token:
+                return keys
+            request.page_token = reply.next_page_token
+
+    assert await found(max_confidence=0.9) == ["d.png", "a.png", "b.png"]
+    assert await found(max_confidence=1.0) == ["d.png", "a.png", "b.png", "c.png"]
+    assert await found(max_confidence=0.0) == []
+    pages = await world.pages(world.name)
+    assert pages["a.png"].lowest_confidence == 0.4
+    assert not pages["e.png"].HasField("lowest_confidence")
+    editor = pages["a.png"].last_editor
+    assert [page.last_editor for page in pages.values()] == [editor, editor, editor, editor, ""]
+    assert await found(editor=editor) == ["a.png", "b.png", "c.png", "d.png"]
+    assert await found(editor=editor, max_confidence=0.5, state=State.DRAFT) == ["d.png", "a.png", "b.png"]
+    assert await found(editor="nobody") == []
+    # What a person has accepted is no suggestion any more.
+    await world.apply(opened["d.png"], retype("s0", "certain"))
+    assert await found(max_confidence=0.5) == ["a.png", "b.png"]
+    with pytest.raises(InvalidInput, match="between 0 and 1"):
+        await found(max_confidence=1.5)
 
 
 async def test_a_submitted_page_lies_beside_its_image_and_dataset_knows(world: World) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,16 @@ PageState = page_pb2.Page.State
 Prelabel = page_pb2.Prelabel
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET")]
 ImageArgument = Annotated[str, typer.Argument(metavar="IMAGE", help="Path below the dataset's folder, its stem, or an id.")]
+
+
+class ListedState(StrEnum):
+    """States of pages, as they are typed."""
+
+    EMPTY = "empty"
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    RETURNED = "returned"
+    CLOSED = "closed"
 
 
 @app.command()
@@ -47,6 +58,11 @@ def prelabel(
             console.print(f"{run.num_failed} images could not be read; their pages stay empty")
 
 
+def _listed(page: page_pb2.Page) -> tuple[object, ...]:
+    lowest = f"{page.lowest_confidence:.2f}" if page.HasField("lowest_confidence") else ""
+    return page.key, PageState.Name(page.state), page.num_boxes, page.num_suggestions, lowest, page.last_editor
+
+
 def follow_prelabel(client: Inkwright, name: str) -> page_pb2.Prelabel:
     """Show the progress of a run until it has ended.
 
@@ -68,17 +84,22 @@ def get(
     context: typer.Context,
     dataset: DatasetArgument,
     image: Annotated[str, typer.Argument(metavar="[IMAGE]")] = "",
+    state: Annotated[ListedState | None, typer.Option(help="Only pages in this state.")] = None,
+    editor: Annotated[str, typer.Option(help="Only pages last edited by this person or program, as the list names them.")] = "",
+    max_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only pages with a suggestion of at most this confidence, the least certain first.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the pages of a dataset, or show the boxes of one. `--json` of one page is what `save` takes."""
     client = inkwright(context)
     if not image:
-        pages = client.list_pages(dataset)
+        wanted = PageState.Value(state.name) if state else None
+        pages = client.list_pages(dataset, state=wanted, editor=editor, max_confidence=max_confidence)
         if as_json:
             print_json(pages)
         else:
-            columns = ("IMAGE", "STATE", "BOXES", "SUGGESTIONS")
-            print_table(columns, [(page.key, PageState.Name(page.state), page.num_boxes, page.num_suggestions) for page in pages])
+            print_table(("IMAGE", "STATE", "BOXES", "SUGGESTIONS", "LEAST CERTAIN", "EDITED BY"), [_listed(page) for page in pages])
         return
     page = client.get_page(page_name(client, dataset, image))
     if as_json:
