@@ -85,7 +85,7 @@ def get(
     dataset: DatasetArgument,
     image: Annotated[str, typer.Argument(metavar="[IMAGE]")] = "",
     state: Annotated[ListedState | None, typer.Option(help="Only pages in this state.")] = None,
-    editor: Annotated[str, typer.Option(help="Only pages last edited by this person or program, as the list names them.")] = "",
+    editor: Annotated[str, typer.Option(help="Only pages that this one edited last: `users/ann`, `installation`.")] = "",
     max_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only pages with a suggestion of at most this confidence, the least certain first.")
     ] = None,
