@@ -98,7 +98,7 @@ fuzz: models build/fuzz/.ready build/atheris/.ready ## random requests to a runn
 
 full: check check-deploy test demo bench-read bench-train bench-index check-images ## everything: long tests, backups and the whole flow under load and kills, images, benchmarks on generated pages
 	$(BIN)/python -m pytest -q --every-database tests/integration/test_trainer_training.py tests/integration/test_inference_life.py
-	$(BIN)/python -m pytest -q -m long tests/integration
+	$(BIN)/python -m pytest -q -m long --every-database tests/integration
 	$(BIN)/python -m pytest -q --durations=5 tests/full
 
 # An environment of its own: what RapidOCR needs must not decide what Inkwright runs on.
