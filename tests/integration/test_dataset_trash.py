@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,8 +14,10 @@ from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from libs.runtime.errors import AlreadyExists, Conflict, DatasetInTrash, NotFound, WrongState
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
+from services.dataset.uploads import worker as upload_worker
 from tests.integration.conftest import Databases
 from tests.integration.pictures import write_image, write_labels
+from tests.integration.uploading import Upload, begin, ended, get_upload, picture, send_chunk, zipped
 from tests.integration.world import PROJECT, World, dataset_world, labeling_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -105,7 +108,7 @@ async def test_what_is_in_the_trash_refuses_every_call_and_says_how_to_restore_i
     await world.indexed()
     images = await world.images(world.name)
     await world.delete()
-    calls = [
+    calls: list[tuple[Any, Any]] = [
         (world.dataset.GetDataset, dataset_service_pb2.GetDatasetRequest(name=world.name)),
         (world.dataset.SyncDataset, dataset_service_pb2.SyncDatasetRequest(name=world.name)),
         (world.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=world.name)),
@@ -162,6 +165,23 @@ async def test_a_file_that_came_meanwhile_is_indexed_after_the_restore_and_not_b
     assert set(await world.images(world.name, show_trashed=True)) == {"a.png", "b.png"}
     await world.restore()
     assert (await world.synced(world.name, dataset.sync_number + 1)).counts.num_images == 3
+
+
+async def test_an_upload_rests_with_its_dataset_and_goes_on_after_the_restore(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_worker, "BATCH_ROWS", 1)
+    await world.indexed()
+    data = picture(tmp_path)
+    pack = zipped({f"{number:02}.png": data for number in range(60)})
+    begun = await begin(world.dataset, world.name, "all.zip", len(pack))
+    await send_chunk(world.dataset, begun.name, 0, pack)
+    await world.delete()
+    with pytest.raises(DatasetInTrash):
+        await get_upload(world.dataset, begun.name)
+    await world.restore()
+    done = await ended(world.dataset, begun.name)
+    assert (done.state, done.counts.num_stored) == (Upload.DONE, 60)
 
 
 async def test_only_what_is_in_the_trash_is_purged_or_restored(world: World) -> None:
