@@ -173,7 +173,7 @@ async def test_an_upload_rests_with_its_dataset_and_goes_on_after_the_restore(
     monkeypatch.setattr(upload_worker, "BATCH_ROWS", 1)
     await world.indexed()
     data = picture(tmp_path)
-    pack = zipped({f"{number:02}.png": data for number in range(60)})
+    pack = zipped({f"{number:02}.png": data for number in range(20)})
     begun = await begin(world.dataset, world.name, "all.zip", len(pack))
     await send_chunk(world.dataset, begun.name, 0, pack)
     await world.delete()
@@ -181,7 +181,7 @@ async def test_an_upload_rests_with_its_dataset_and_goes_on_after_the_restore(
         await get_upload(world.dataset, begun.name)
     await world.restore()
     done = await ended(world.dataset, begun.name)
-    assert (done.state, done.counts.num_stored) == (Upload.DONE, 60)
+    assert (done.state, done.counts.num_stored) == (Upload.DONE, 20)
 
 
 async def test_only_what_is_in_the_trash_is_purged_or_restored(world: World) -> None:
