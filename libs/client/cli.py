@@ -10,6 +10,7 @@ from libs.client.commands import (
     dataset_health,
     dataset_pictures,
     dataset_search,
+    dataset_trash,
     dataset_upload,
     dataset_version,
     deploy,
@@ -43,6 +44,10 @@ dataset.app.add_typer(dataset_version.app)
 dataset.app.command()(dataset_upload.upload)
 dataset.app.command()(dataset_upload.uploads)
 dataset.app.command()(dataset_upload.demo)
+dataset.app.command()(dataset_trash.delete)
+dataset.app.command("trash")(dataset_trash.list_trash)
+dataset.app.command()(dataset_trash.restore)
+dataset.app.command()(dataset_trash.purge)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

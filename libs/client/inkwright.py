@@ -15,6 +15,7 @@ from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.trainer.v1 import model_pb2, task_pb2, trainer_service_pb2
 from libs.client.health import Health
 from libs.client.rest import ApiError, RestClient, pages
+from libs.client.trash import Trash
 from libs.client.users import Users
 from libs.client.versions import Versions
 
@@ -48,6 +49,7 @@ class Inkwright:
         self.users = Users(rest)
         self.health = Health(rest, lambda name: self.full_name("datasets", name))
         self.versions = Versions(rest, self.project)
+        self.trash = Trash(rest, self.project)
 
     def full_name(self, collection: str, name: str) -> str:
         """``receipts`` → ``projects/default/datasets/receipts``; a whole name stays."""

@@ -7,7 +7,7 @@
     ├── NotFound
     ├── AlreadyExists
     ├── Conflict
-    ├── WrongState
+    ├── WrongState ── DatasetInTrash
     ├── QueueFull ── RateLimited
     ├── Expired
     ├── Gone
@@ -26,6 +26,7 @@ from typing import ClassVar
 __all__ = [
     "AlreadyExists",
     "Conflict",
+    "DatasetInTrash",
     "Expired",
     "Fault",
     "Forbidden",
@@ -115,6 +116,17 @@ class WrongState(Fault):
     """The resource is not in a state that allows this verb."""
 
     reason = "WRONG_STATE"
+
+
+class DatasetInTrash(WrongState):
+    """A dataset that must be restored first. Here because two services say so."""
+
+    reason = "DATASET_IN_TRASH"
+
+    @classmethod
+    def named(cls, name: str) -> "DatasetInTrash":
+        """For the dataset ``name``."""
+        return cls(f"{name} is in the trash; restore it (inkctl dataset restore), then repeat.", name=name)
 
 
 class QueueFull(Fault):

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from libs.runtime.errors import AlreadyExists, InvalidInput
-from libs.runtime.names import DATASET, check_id, new_id
+from libs.runtime.names import check_id, new_id
 from libs.runtime.paging import Cursor, Page
 from services.dataset.connection_check import Step, check_connection
 from services.dataset.domain import Dataset, DatasetState, NoImages, Place, StorageType, check_description, index_work
 from services.dataset.image import Image, ImageState, LabelState
 from services.dataset.indexing.sync import holds_image
-from services.dataset.store import Work
+from services.dataset.store import DatasetWork, Work
 from services.dataset.stores import Stores
 
 MAX_REQUEST_ID = 64
@@ -44,9 +44,7 @@ async def create_dataset(
         earlier = await w.datasets.created_by(project, request_id)
         if earlier is not None:
             return earlier
-        taken = await w.datasets.exists(project, dataset_id)
-    if taken:
-        raise _taken(project, dataset_id)
+        await _check_free(w, project, dataset_id)
     if allow_empty:
         place = await stores.made(place, dataset_id)
     store = await stores.open(place)
@@ -58,8 +56,7 @@ async def create_dataset(
         earlier = await w.datasets.created_by(project, request_id)
         if earlier is not None:
             return earlier
-        if await w.datasets.exists(project, dataset_id):
-            raise _taken(project, dataset_id)
+        await _check_free(w, project, dataset_id)
         dataset = Dataset(
             uid=new_id("ds"),
             project=project,
@@ -121,21 +118,6 @@ async def describe_dataset(work: Work, name: str, *, description: str, etag: str
     return described
 
 
-async def delete_dataset(work: Work, name: str, *, etag: str) -> None:
-    """Forget a dataset; the indexer takes its index apart and tells of each image.
-
-    Raises:
-        NotFound: no such dataset.
-        Conflict: the etag is stale.
-    """
-    async with work() as w:
-        dataset = await w.datasets.get(name, lock=True)
-        dataset.check_etag(etag)
-        await w.datasets.delete(dataset)
-        await w.note_origin(index_work(dataset.uid))
-        await w.commit()
-
-
 async def want_sync(work: Work, name: str) -> Dataset:
     """Ask the indexer for a sync.
 
@@ -160,31 +142,34 @@ async def list_images(
     label_state: LabelState | None,
     key: str,
     image_ids: Sequence[str],
+    even_trashed: bool = False,
 ) -> tuple[Dataset, Page[Image], int]:
     """In key order, with the number of all that match (of a search by key at most 10,000).
 
     Raises:
         NotFound: no such dataset.
+        DatasetInTrash: it is there, and ``even_trashed`` is not given.
         InvalidInput: more than 500 ids.
     """
     if len(image_ids) > MAX_NAMES:
         raise InvalidInput(f"{len(image_ids)} names were given; ask for at most {MAX_NAMES} at once.", num_names=len(image_ids))
     async with work(read_only=True) as w:
-        dataset = await w.datasets.get(name)
+        dataset = await w.datasets.get(name, even_trashed=even_trashed)
         page, total = await w.images.page(
             dataset, size=size, after=after, state=state, label_state=label_state, key=key, image_ids=image_ids
         )
     return dataset, page, total
 
 
-async def get_image(work: Work, name: str, image_id: str) -> tuple[Dataset, Image]:
+async def get_image(work: Work, name: str, image_id: str, *, even_trashed: bool = False) -> tuple[Dataset, Image]:
     """One row of the index of dataset ``name``.
 
     Raises:
         NotFound: no such dataset or image.
+        DatasetInTrash: it is there, and ``even_trashed`` is not given.
     """
     async with work(read_only=True) as w:
-        dataset = await w.datasets.get(name)
+        dataset = await w.datasets.get(name, even_trashed=even_trashed)
         return dataset, await w.images.get(dataset, image_id)
 
 
@@ -198,6 +183,11 @@ def check_request_id(request_id: str) -> None:
         raise InvalidInput(f"The request_id has {len(request_id)} characters; use at most {MAX_REQUEST_ID}.", field="request_id")
 
 
-def _taken(project: str, dataset_id: str) -> AlreadyExists:
-    name = DATASET.format(project=project, dataset=dataset_id)
-    return AlreadyExists(f"There is a dataset {name} already; choose another name.", name=name)
+async def _check_free(w: DatasetWork, project: str, dataset_id: str) -> None:
+    taken = await w.datasets.named(project, dataset_id)
+    if taken is None:
+        return
+    if taken.is_trashed:
+        message = f"{taken.name} is in the trash and keeps its name; restore or purge it, or choose another name."
+        raise AlreadyExists(message, name=taken.name)
+    raise AlreadyExists(f"There is a dataset {taken.name} already; choose another name.", name=taken.name)

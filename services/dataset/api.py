@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from google.protobuf.empty_pb2 import Empty
 
 from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceServicer
@@ -26,6 +25,7 @@ from services.dataset.store import Work
 from services.dataset.stores import Stores
 from services.dataset.transfer.api import TransferMethods
 from services.dataset.transfer.label_importer import LabelImporter
+from services.dataset.trash.api import TrashMethods
 from services.dataset.uploads.api import UploadMethods
 from services.dataset.uploads.staging import Staging
 from services.dataset.uploads.worker import UploadWorker
@@ -34,7 +34,9 @@ from services.dataset.versions.api import VersionMethods
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, UploadMethods, VersionMethods, DatasetServiceServicer):
+class DatasetApi(
+    HealthMethods, PictureMethods, SearchMethods, TransferMethods, TrashMethods, UploadMethods, VersionMethods, DatasetServiceServicer
+):
     """``inkwright.dataset.v1.DatasetService``."""
 
     def __init__(
@@ -49,6 +51,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, 
         staging: Staging,
         *,
         upload_max_bytes: int,
+        trash_days: int,
     ) -> None:
         PictureMethods.__init__(self, work, pictures)
         SearchMethods.__init__(self, work)
@@ -60,6 +63,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, 
         self._uploads = uploads
         self._staging = staging
         self._upload_max_bytes = upload_max_bytes
+        self._trash_days = trash_days
 
     async def CreateDataset(self, request: dataset_service_pb2.CreateDatasetRequest, context: Context) -> dataset_pb2.Dataset:
         """See the proto."""
@@ -103,12 +107,6 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, 
         )
         return convert.dataset_to_proto(dataset)
 
-    async def DeleteDataset(self, request: dataset_service_pb2.DeleteDatasetRequest, context: Context) -> Empty:
-        """See the proto."""
-        await actions.delete_dataset(self._work, request.name, etag=request.etag)
-        self._indexer.wake()
-        return Empty()
-
     async def TestConnection(self, request: dataset_service_pb2.TestConnectionRequest, context: Context) -> dataset_pb2.ConnectionReport:
         """See the proto."""
         PROJECT.parse(request.parent)
@@ -137,6 +135,7 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, 
             label_state=convert.label_state_from_proto(request.label_state),
             key=request.key,
             image_ids=[image_id_in(request.parent, name) for name in request.names],
+            even_trashed=request.show_trashed,
         )
         return dataset_service_pb2.ListImagesResponse(
             images=[convert.image_to_proto(dataset, image) for image in page.items],
@@ -169,7 +168,10 @@ class DatasetApi(HealthMethods, PictureMethods, SearchMethods, TransferMethods, 
     async def GetImageLabels(self, request: dataset_service_pb2.GetImageLabelsRequest, context: Context) -> dataset_pb2.ImageLabels:
         """See the proto."""
         ids = LABELS.parse(request.name)
-        return convert.labels_to_proto(*await label_actions.get_image_labels(self._work, self._stores, dataset_name(ids), ids["image"]))
+        found = await label_actions.get_image_labels(
+            self._work, self._stores, dataset_name(ids), ids["image"], even_trashed=request.show_trashed
+        )
+        return convert.labels_to_proto(*found)
 
     async def WriteImageLabels(self, request: dataset_service_pb2.WriteImageLabelsRequest, context: Context) -> dataset_pb2.ImageLabels:
         """See the proto."""

@@ -29,6 +29,8 @@ def dataset_to_proto(dataset: Dataset) -> dataset_pb2.Dataset:
         etag=dataset.etag,
         create_time=to_timestamp(dataset.create_time),
         update_time=to_timestamp(dataset.update_time),
+        trash_time=to_timestamp(dataset.trash_time) if dataset.trash_time else None,
+        purge_time=to_timestamp(dataset.purge_time) if dataset.purge_time else None,
     )
 
 

@@ -153,6 +153,15 @@ class Dataset:
     sync_wanted: bool = True
     progress: Progress = field(default_factory=Progress)
     revision: int = 1
+    trash_time: datetime | None = None
+    """When it was moved to the trash."""
+    purge_time: datetime | None = None
+    """When it is deleted for good; given where ``trash_time`` is."""
+
+    @property
+    def is_trashed(self) -> bool:
+        """Whether it is in the trash."""
+        return self.trash_time is not None
 
     @property
     def name(self) -> str:
@@ -204,6 +213,14 @@ class Dataset:
             return self
         state = DatasetState.INDEXING if self.sync_number == 0 else self.state
         return replace(self, sync_wanted=True, state=state, progress=Progress(), revision=self.revision + 1, update_time=at)
+
+    def trashed(self, *, at: datetime, until: datetime) -> "Dataset":
+        """In the trash until then."""
+        return replace(self, trash_time=at, purge_time=until, revision=self.revision + 1, update_time=at)
+
+    def restored(self, *, at: datetime) -> "Dataset":
+        """Out of the trash."""
+        return replace(self, trash_time=None, purge_time=None, revision=self.revision + 1, update_time=at)
 
     def counted(self, old: Image | None, new: Image | None) -> "Dataset":
         """With the counts after one image changed."""

@@ -1,6 +1,7 @@
 """The facts this service tells and the facts it hears.
 
-Told, with the subject's resource and id: ``ImagesIndexed`` (dataset, dataset id), ``ImageChanged`` and ``ImageRemoved``
+Told, with the subject's resource and id: ``ImagesIndexed``, ``DatasetTrashed``, ``DatasetRestored`` and ``DatasetDeleted``
+(dataset, dataset id), ``ImageChanged`` and ``ImageRemoved``
 (image, image id), ``VersionFrozen`` (version, version id).
 """
 
@@ -50,7 +51,7 @@ HEARINGS: list[Hearing[Any, Deps]] = [
 async def _change_image(w: DatasetWork, name: str, change: Callable[[Image, datetime], Image]) -> None:
     ids = IMAGE.parse(name)
     try:
-        dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]), lock=True)
+        dataset = await w.datasets.get(DATASET.format(project=ids["project"], dataset=ids["dataset"]), lock=True, even_trashed=True)
         old = await w.images.get(dataset, ids["image"])
     except NotFound:
         # Removed while the fact was on its way: nothing is left to change.

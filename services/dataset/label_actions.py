@@ -48,15 +48,17 @@ async def read_image(
     await check_unchanged(store, image, store_etag)
 
 
-async def get_image_labels(work: Work, stores: Stores, dataset_name: str, image_id: str) -> tuple[Dataset, Image, ImageLabels]:
+async def get_image_labels(
+    work: Work, stores: Stores, dataset_name: str, image_id: str, *, even_trashed: bool = False
+) -> tuple[Dataset, Image, ImageLabels]:
     """What the label file beside an image says at this moment.
 
     Raises:
         NotFound: no such dataset or image.
-        WrongState: the image is rejected.
+        WrongState: the image is rejected, or the dataset is in the trash and ``even_trashed`` is not given.
         Conflict: another program keeps writing the file.
     """
-    dataset, image = await get_image(work, dataset_name, image_id)
+    dataset, image = await get_image(work, dataset_name, image_id, even_trashed=even_trashed)
     _check_usable(dataset, image)
     store = await stores.open(dataset.place)
     return dataset, image, await read_labels(store, with_label_key(image))

@@ -57,7 +57,18 @@ async def build_with(settings: DatasetSettings) -> Service:
     staging = Staging(settings.upload_folder or settings.home / "uploads")
     uploads = UploadWorker(work, stores, staging, max_unpacked_bytes=settings.upload_max_unpacked_bytes, wake_indexer=indexer.wake)
     server = GrpcServer(settings.address, trust)
-    api = DatasetApi(work, stores, indexer, surveyor, pictures, importer, uploads, staging, upload_max_bytes=settings.upload_max_bytes)
+    api = DatasetApi(
+        work,
+        stores,
+        indexer,
+        surveyor,
+        pictures,
+        importer,
+        uploads,
+        staging,
+        upload_max_bytes=settings.upload_max_bytes,
+        trash_days=settings.trash_days,
+    )
     server.add(add_DatasetServiceServicer_to_server, api, dataset_service_pb2.DESCRIPTOR)
     return Service(
         "dataset",

@@ -58,6 +58,9 @@ class DatasetRow(Table, table=True):
     revision: int
     create_time: datetime = Field(sa_type=UtcDateTime)
     update_time: datetime = Field(sa_type=UtcDateTime)
+    # Null outside the trash.
+    trash_time: datetime | None = Field(sa_type=UtcDateTime, nullable=True)
+    purge_time: datetime | None = Field(sa_type=UtcDateTime, nullable=True)
 
 
 class PurgeRow(Table, table=True):

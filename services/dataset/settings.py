@@ -23,3 +23,5 @@ class DatasetSettings(ServiceSettings):
     """Of one uploaded file."""
     upload_max_unpacked_bytes: int = Field(default=100 * 1024**3, ge=1)
     """Of all files in one uploaded ZIP together."""
+    trash_days: int = Field(default=30, ge=0, le=36_500)
+    """How long a deleted dataset can be restored; 0: not at all."""

@@ -1,6 +1,7 @@
 """Queries over datasets, and the unit of work over all tables of the service; rows never leave the stores."""
 
 from dataclasses import asdict, fields
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from libs.runtime.db import UnitOfWork, WorkFactory
-from libs.runtime.errors import NotFound
+from libs.runtime.errors import DatasetInTrash, NotFound
 from libs.runtime.names import DATASET
 from libs.runtime.paging import Cursor, Page
 from services.dataset.domain import Counts, Dataset, DatasetState, Progress, StorageType
@@ -36,33 +37,38 @@ class Datasets:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def get(self, name: str, *, lock: bool = False) -> Dataset:
+    async def get(self, name: str, *, lock: bool = False, even_trashed: bool = False) -> Dataset:
         """The dataset of this name; with ``lock`` nobody else changes it before this unit ends.
 
         Raises:
             NotFound: there is none.
+            DatasetInTrash: it is there, and ``even_trashed`` is not given.
         """
         ids = DATASET.parse(name)
-        found = await self._find(_DATASET.project == ids["project"], _DATASET.dataset_id == ids["dataset"], lock=lock)
+        found = await self._find(*_named(ids["project"], ids["dataset"]), lock=lock)
         if found is None:
             raise NotFound(f"There is no dataset {name}; list the datasets to see their names.", name=name)
+        if found.is_trashed and not even_trashed:
+            raise DatasetInTrash.named(name)
         return found
 
-    async def find(self, uid: str, *, lock: bool = False) -> Dataset | None:
-        """The dataset with this uid; None once it was deleted."""
-        return await self._find(_DATASET.uid == uid, lock=lock)
+    async def find(self, uid: str, *, lock: bool = False, even_trashed: bool = False) -> Dataset | None:
+        """The dataset with this uid; None once it was deleted, and while it is in the trash unless ``even_trashed``."""
+        found = await self._find(_DATASET.uid == uid, lock=lock)
+        return None if found and found.is_trashed and not even_trashed else found
 
     async def created_by(self, project: str, request_id: str) -> Dataset | None:
         """What an earlier call with this request id created."""
         return await self._find(_DATASET.project == project, _DATASET.request_id == request_id) if request_id else None
 
-    async def exists(self, project: str, dataset_id: str) -> bool:
-        """Whether the name is taken."""
-        return await self._find(_DATASET.project == project, _DATASET.dataset_id == dataset_id) is not None
+    async def named(self, project: str, dataset_id: str) -> Dataset | None:
+        """What has taken the name; it may be in the trash."""
+        return await self._find(*_named(project, dataset_id))
 
-    async def page(self, project: str, *, size: int, after: Cursor) -> Page[Dataset]:
-        """In order of their ids."""
-        query = select(DatasetRow).where(_DATASET.project == project).order_by(_DATASET.dataset_id)
+    async def page(self, project: str, *, size: int, after: Cursor, trashed: bool = False) -> Page[Dataset]:
+        """In order of their ids, those in the trash or all others."""
+        is_there = _DATASET.trash_time.is_not(None) if trashed else _DATASET.trash_time.is_(None)
+        query = select(DatasetRow).where(_DATASET.project == project, is_there).order_by(_DATASET.dataset_id)
         if after:
             query = query.where(_DATASET.dataset_id > after[0])
         rows = list((await self._session.exec(query.limit(size + 1))).all())
@@ -70,8 +76,12 @@ class Datasets:
 
     async def wanting_sync(self) -> list[str]:
         """Uids of datasets whose sync has not finished."""
-        query = select(_DATASET.uid).where(_DATASET.sync_wanted).order_by(_DATASET.update_time)
+        query = select(_DATASET.uid).where(_DATASET.sync_wanted, _DATASET.trash_time.is_(None)).order_by(_DATASET.update_time)
         return list((await self._session.exec(query)).all())
+
+    async def overdue(self, now: datetime) -> list[str]:
+        """Uids of datasets whose time in the trash is over."""
+        return list((await self._session.exec(select(_DATASET.uid).where(_DATASET.purge_time <= now))).all())
 
     def add(self, dataset: Dataset, *, request_id: str) -> None:
         """A new one."""
@@ -168,6 +178,10 @@ class DatasetWork(UnitOfWork):
 Work = WorkFactory[DatasetWork]
 
 
+def _named(project: str, dataset_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return _DATASET.project == project, _DATASET.dataset_id == dataset_id
+
+
 def _dataset(row: DatasetRow) -> Dataset:
     return Dataset(
         uid=row.uid,
@@ -186,6 +200,8 @@ def _dataset(row: DatasetRow) -> Dataset:
         revision=row.revision,
         create_time=row.create_time,
         update_time=row.update_time,
+        trash_time=row.trash_time,
+        purge_time=row.purge_time,
     )
 
 

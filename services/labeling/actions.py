@@ -24,6 +24,7 @@ async def get_page(work: Work, peers: Peers, name: str) -> tuple[Page, Content]:
 
     Raises:
         NotFound: no such image, or one that cannot be used.
+        DatasetInTrash: its dataset must be restored first.
     """
     await _ensure_open(work, peers, name)
     async with work(read_only=True) as w:
@@ -32,9 +33,14 @@ async def get_page(work: Work, peers: Peers, name: str) -> tuple[Page, Content]:
 
 
 async def list_pages(work: Work, dataset: str, wanted: WantedPages, *, size: int, after: Cursor) -> ListPage[Page]:
-    """In key order, or the least certain first."""
+    """In key order, or the least certain first.
+
+    Raises:
+        DatasetInTrash: its dataset must be restored first.
+    """
     ids = DATASET.parse(dataset)
     async with work(read_only=True) as w:
+        await w.trash.check_out(ids["project"], ids["dataset"])
         return await w.pages.page(ids["project"], ids["dataset"], wanted, size=size, after=after)
 
 
@@ -46,6 +52,7 @@ async def apply_operations(work: Work, peers: Peers, name: str, operations: Sequ
         BoxNotFound, BoxInvalid: an operation that cannot be applied; the metadata names it.
         WrongState: the page is closed.
         NotFound: no such page.
+        DatasetInTrash: its dataset must be restored first.
     """
     if not 0 < len(operations) <= MAX_OPERATIONS:
         message = f"{len(operations)} operations were sent; send 1 to {MAX_OPERATIONS}."
@@ -70,9 +77,11 @@ async def list_operations(work: Work, name: str, *, after_sequence: int, size: i
 
     Raises:
         NotFound: no such page.
+        DatasetInTrash: its dataset must be restored first.
     """
     async with work(read_only=True) as w:
         page = await w.pages.get(name)
+        await w.trash.check_out(page.project, page.dataset_id)
         return await w.pages.operations(page, after_sequence=after_sequence, size=size)
 
 
@@ -88,6 +97,7 @@ async def submit_page(work: Work, peers: Peers, name: str, *, sequence: int, ove
 
     Raises:
         NotFound: no such page.
+        DatasetInTrash: its dataset must be restored first.
         Conflict: the page moved on, or the label file was changed by somebody else.
         WrongState: the page is closed.
         BoxInvalid: a box whose text was never typed.
@@ -117,11 +127,13 @@ async def return_page(work: Work, name: str, note: str) -> tuple[Page, Content]:
 
     Raises:
         NotFound: no such page.
+        DatasetInTrash: its dataset must be restored first.
         WrongState: it is not submitted.
         InvalidInput: no note, or one that is too long.
     """
     async with work() as w:
         page = await w.pages.get(name, lock=True)
+        await w.trash.check_out(page.project, page.dataset_id)
         content = await w.pages.content(page)
         returned = page.returned(note, at=w.now)
         await w.pages.save(Edit(returned, content))
@@ -135,6 +147,7 @@ async def create_prelabel(work: Work, peers: Peers, dataset: str, *, model: str,
 
     Raises:
         NotFound: no such dataset.
+        DatasetInTrash: its dataset must be restored first.
         InvalidName: the model is no model name.
         InvalidInput: the request id is too long.
     """
@@ -174,6 +187,7 @@ async def list_prelabels(work: Work, dataset: str, *, size: int, after: Cursor) 
 async def _ensure_open(work: Work, peers: Peers, name: str) -> None:
     ids = PAGE.parse(name)
     async with work(read_only=True) as w:
+        await w.trash.check_out(ids["project"], ids["dataset"])
         if await w.pages.many(ids["project"], ids["dataset"], [ids["image"]]):
             return
     sighting = await look(work, peers, [IMAGE.format(**ids)])

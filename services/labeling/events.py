@@ -8,8 +8,16 @@ order do no harm.
 from dataclasses import dataclass
 from typing import Any
 
-from inkwright.dataset.v1.dataset_events_pb2 import ImageChanged, ImageRemoved, ImagesIndexed
+from inkwright.dataset.v1.dataset_events_pb2 import (
+    DatasetDeleted,
+    DatasetRestored,
+    DatasetTrashed,
+    ImageChanged,
+    ImageRemoved,
+    ImagesIndexed,
+)
 from libs.runtime.hearing import Heard, Hearing
+from libs.runtime.names import DATASET
 from services.labeling.opening import look, take_over
 from services.labeling.peers import Peers
 from services.labeling.store import Work
@@ -49,8 +57,23 @@ async def on_image_removed(heard: Heard[ImageRemoved], deps: Deps) -> None:
         await w.commit()
 
 
+async def on_trash_changed(heard: Heard[DatasetTrashed] | Heard[DatasetRestored] | Heard[DatasetDeleted], deps: Deps) -> None:
+    """A dataset went into the trash or left it: close its pages all at once, or open them again."""
+    ids = DATASET.parse(heard.fact.dataset)
+    project, dataset_id = ids["project"], ids["dataset"]
+    async with deps.work(read_only=True) as w:
+        seen_at = await w.trash.revision(project, dataset_id)
+    is_trashed = await deps.peers.is_trashed(heard.fact.dataset)
+    async with heard.once(deps.work) as w:
+        await w.trash.put(project, dataset_id, is_trashed=is_trashed, seen_at=seen_at)
+        await w.commit()
+
+
 HEARINGS: list[Hearing[Any, Deps]] = [
     Hearing(durable="labeling-images-indexed", fact=ImagesIndexed, service="dataset", resource="dataset", handle=on_images_indexed),
     Hearing(durable="labeling-image-changed", fact=ImageChanged, service="dataset", resource="image", handle=on_image_changed),
     Hearing(durable="labeling-image-removed", fact=ImageRemoved, service="dataset", resource="image", handle=on_image_removed),
+    Hearing(durable="labeling-dataset-trashed", fact=DatasetTrashed, service="dataset", resource="dataset", handle=on_trash_changed),
+    Hearing(durable="labeling-dataset-restored", fact=DatasetRestored, service="dataset", resource="dataset", handle=on_trash_changed),
+    Hearing(durable="labeling-dataset-deleted", fact=DatasetDeleted, service="dataset", resource="dataset", handle=on_trash_changed),
 ]

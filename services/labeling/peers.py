@@ -12,7 +12,7 @@ from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from inkwright.inference.v1 import inference_service_pb2, instance_service_pb2
 from inkwright.inference.v1.inference_service_pb2_grpc import InferenceServiceStub
 from inkwright.inference.v1.instance_service_pb2_grpc import InstanceServiceStub
-from libs.runtime.errors import NotFound, WrongState
+from libs.runtime.errors import DatasetInTrash, NotFound, WrongState
 from libs.runtime.grpc_client import call, connect, stream
 from libs.runtime.names import DATASET, LABELS
 from libs.runtime.trust import Credentials
@@ -63,14 +63,25 @@ class Peers:
 
         Raises:
             NotFound: no such dataset.
+            DatasetInTrash: it is in the trash.
         """
         found = await call(self._dataset.GetDataset, dataset_service_pb2.GetDatasetRequest(name=dataset))
         counts = found.counts
         return DatasetStatus(found.state == dataset_pb2.Dataset.INDEXING, counts.num_labeled + counts.num_unlabeled)
 
+    async def is_trashed(self, dataset: str) -> bool:
+        """Whether ``dataset`` is in the trash now; one that is gone is not."""
+        try:
+            await self.dataset_status(dataset)
+        except DatasetInTrash:
+            return True
+        except NotFound:
+            return False
+        return False
+
     async def images(self, dataset: str, names: Sequence[str]) -> list[IndexedImage]:
-        """Those of the images (at most 500) that are there; none when the dataset is gone."""
-        request = dataset_service_pb2.ListImagesRequest(parent=dataset, names=names, page_size=len(names))
+        """Those of the images (at most 500) that are there, in the trash too; none when the dataset is gone."""
+        request = dataset_service_pb2.ListImagesRequest(parent=dataset, names=names, page_size=len(names), show_trashed=True)
         try:
             reply = await call(self._dataset.ListImages, request)
         except NotFound:
@@ -93,7 +104,8 @@ class Peers:
             return LabelFile()
         name = LABELS.format(**DATASET.parse(dataset), image=image.image_id)
         try:
-            return file_from_proto(await call(self._dataset.GetImageLabels, dataset_service_pb2.GetImageLabelsRequest(name=name)))
+            request = dataset_service_pb2.GetImageLabelsRequest(name=name, show_trashed=True)
+            return file_from_proto(await call(self._dataset.GetImageLabels, request))
         except (NotFound, WrongState):
             return None
 

@@ -52,6 +52,17 @@ class PageRow(Table, table=True):
     update_time: datetime = Field(sa_type=UtcDateTime)
 
 
+class TrashRow(Table, table=True):
+    """Whether a dataset is in the trash, as it was when somebody last looked: one row closes all its pages, and opens them again."""
+
+    __tablename__ = "trash"
+
+    project: str = Field(primary_key=True, max_length=100)
+    dataset_id: str = Field(primary_key=True, max_length=30)
+    is_trashed: bool
+    revision: int
+
+
 class ContentRow(Table, table=True):
     """The fold of a page's operations, kept so that reading a page needs no folding."""
 

@@ -19,6 +19,7 @@ from services.labeling.domain import Edit, Logged, Page, PageState, WantedPages
 from services.labeling.fold import Content
 from services.labeling.prelabel import Prelabel, PrelabelState
 from services.labeling.rows import METADATA, ContentRow, OperationRow, PageRow, PrelabelItemRow, PrelabelRow
+from services.labeling.trash_store import Trash
 
 __all__ = ["METADATA", "LabelingWork", "Pages", "Prelabels", "Work"]
 
@@ -195,6 +196,11 @@ class LabelingWork(UnitOfWork):
     def pages(self) -> Pages:
         """Pages."""
         return Pages(self.session)
+
+    @cached_property
+    def trash(self) -> Trash:
+        """Datasets in the trash."""
+        return Trash(self.session)
 
     @cached_property
     def prelabels(self) -> Prelabels:

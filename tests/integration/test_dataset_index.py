@@ -336,6 +336,7 @@ async def test_describe_and_delete_mind_the_etag(world: World) -> None:
     with pytest.raises(Conflict):
         await call(world.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=dataset.name, etag=dataset.etag))
     await call(world.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=dataset.name, etag=changed.etag))
+    await world.purge()
     with pytest.raises(NotFound):
         await world.get(dataset.name)
     assert (world.folder / "a.png").exists()

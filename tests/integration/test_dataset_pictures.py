@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
-from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, picture_pb2
+from inkwright.dataset.v1 import dataset_pb2, picture_pb2
 from libs.runtime.errors import Fault, ImageUndecodable, NotFound
 from libs.runtime.grpc_client import call
 from libs.runtime.testing import assert_eventually
@@ -196,7 +196,8 @@ async def test_the_pictures_go_with_their_dataset_and_are_counted(world: World) 
     found = await call(world.dataset.GetPictureCache, picture_pb2.GetPictureCacheRequest(name=world.name))
     assert (found.num_images, found.size_bytes) == (2, sum(path.stat().st_size for path in made))
     assert found.max_size_bytes == 1024**3
-    await call(world.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=world.name))
+    await world.delete()
+    await world.purge()
     await assert_eventually(lambda: not made & set(cached(world)))
     assert sorted(path.name for path in world.folder.iterdir()) == ["a.jpg", "b.jpg"]
 

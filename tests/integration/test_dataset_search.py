@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, search_pb2
+from inkwright.dataset.v1 import dataset_pb2, search_pb2
 from libs.runtime.db import Database
 from libs.runtime.errors import InvalidInput
 from libs.runtime.grpc_client import call
@@ -133,7 +133,8 @@ async def test_a_deleted_dataset_leaves_no_words(world: World) -> None:
     label(world, "a", "gone soon")
     await world.indexed()
     before = await entries(world)
-    await call(world.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=world.name))
+    await world.delete()
+    await world.purge()
 
     async def emptied() -> None:
         assert (before, await entries(world)) == (1, 0)

@@ -281,7 +281,8 @@ async def test_pages_follow_removed_and_returned_images(world: World) -> None:
 async def test_another_dataset_of_the_same_name_starts_with_empty_pages(world: World) -> None:
     page, _ = await only_page(world)
     await world.apply(page, create(box("b1", "Ann")))
-    await call(world.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=world.name))
+    await world.delete()
+    await world.purge()
     await world.indexed()
 
     async def is_empty() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2
+from inkwright.dataset.v1 import dataset_pb2, dataset_service_pb2, trash_pb2
 from inkwright.dataset.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from inkwright.labeling.v1 import labeling_service_pb2, page_pb2
 from inkwright.labeling.v1.labeling_service_pb2_grpc import LabelingServiceStub
@@ -102,6 +102,18 @@ class World:
         """SyncDataset, and wait for its end."""
         before = await call(self.dataset.SyncDataset, dataset_service_pb2.SyncDatasetRequest(name=name))
         return await self.synced(name, before.sync_number + 1)
+
+    async def delete(self) -> None:
+        """DeleteDataset: into the trash."""
+        await call(self.dataset.DeleteDataset, dataset_service_pb2.DeleteDatasetRequest(name=self.name))
+
+    async def purge(self) -> None:
+        """PurgeDataset, of the trash."""
+        await call(self.dataset.PurgeDataset, trash_pb2.PurgeDatasetRequest(name=self.name))
+
+    async def restore(self) -> dataset_pb2.Dataset:
+        """RestoreDataset."""
+        return await call(self.dataset.RestoreDataset, trash_pb2.RestoreDatasetRequest(name=self.name))
 
     async def images(self, name: str, **filters: object) -> dict[str, dataset_pb2.Image]:
         """ListImages, by key."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from inkwright.dataset.v1.dataset_events_pb2 import ImageChanged
-from libs.runtime.errors import Conflict, Fault, InvalidInput, NotFound, WrongState
+from libs.runtime.errors import Conflict, DatasetInTrash, Fault, InvalidInput, NotFound, WrongState
 from services.dataset.domain import Dataset
 from services.dataset.health.normalization import FileResult, Normalization, Result, line_changes, normalized, reason_to_skip
 from services.dataset.health.report import Code, Found
@@ -32,7 +32,7 @@ class Normalizer:
         """Begun, or taken up where its row says, to the end or until ``stopping`` is set.
 
         Raises:
-            Fault, OSError: the store cannot be written to.
+            Fault, OSError: the store cannot be written to, or the dataset went to the trash.
         """
         while not stopping.is_set():
             async with self._work() as w:
@@ -63,6 +63,9 @@ class Normalizer:
             await write_image_labels(
                 self._work, self._stores, dataset.name, image.image_id, boxes=normalized(boxes), file_etag=image.label_etag
             )
+        except DatasetInTrash:
+            # It goes on when the dataset is restored.
+            raise
         except (Conflict, NotFound, WrongState):
             message = "The label file was changed since it was indexed; sync the dataset, then normalise again."
             return replace(result, result=Result.SKIPPED, message=message)

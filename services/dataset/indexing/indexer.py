@@ -14,6 +14,7 @@ from services.dataset.indexing.sync import Sync
 from services.dataset.pictures.pictures import Pictures
 from services.dataset.store import Work
 from services.dataset.stores import Stores
+from services.dataset.trash.actions import purge_overdue
 
 log = logs.get_logger()
 
@@ -53,6 +54,10 @@ class Indexer:
             async with asyncio.TaskGroup() as group:
                 while not stopping.is_set():
                     self._woken.clear()
+                    async with self._work(read_only=True) as w:
+                        overdue = await w.datasets.overdue(w.now)
+                    for uid in overdue:
+                        await purge_overdue(self._work, uid)
                     async with self._work(read_only=True) as w:
                         wanted, purges = await w.datasets.wanting_sync(), await w.datasets.purges()
                         origins = {uid: await w.origin_of(index_work(uid)) for uid in (*wanted, *(uid for uid, _ in purges))}

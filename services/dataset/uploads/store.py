@@ -17,7 +17,7 @@ from services.dataset.rows import METADATA
 from services.dataset.uploads.rows import UploadResultRow, UploadRow
 from services.dataset.uploads.upload import Outcome, Result, Upload, UploadCounts, UploadOptions, UploadSource, UploadState
 
-_UPLOAD, _RESULT = (METADATA.tables[name].c for name in ("upload", "upload_result"))
+_UPLOAD, _RESULT, _DATASET = (METADATA.tables[name].c for name in ("upload", "upload_result", "dataset"))
 _ENDED = (UploadState.DONE, UploadState.FAILED)
 
 
@@ -73,8 +73,10 @@ class Uploads:
         return Page(outcomes, (rows[size - 1].number,) if len(rows) > size else None)
 
     async def to_process(self) -> list[str]:
-        """Ids of those whose bytes are all there, the oldest first."""
-        query = select(_UPLOAD.upload_id).where(_UPLOAD.state == UploadState.PROCESSING).order_by(_UPLOAD.update_time)
+        """Ids of those whose bytes are all there, the oldest first; not of datasets in the trash."""
+        trashed = select(_DATASET.uid).where(_DATASET.trash_time.is_not(None))
+        is_due = (_UPLOAD.state == UploadState.PROCESSING) & _UPLOAD.dataset_uid.not_in(trashed)
+        query = select(_UPLOAD.upload_id).where(is_due).order_by(_UPLOAD.update_time)
         return list((await self._session.exec(query.limit(100))).all())
 
     async def owing_sync(self) -> list[str]:

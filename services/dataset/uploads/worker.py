@@ -107,7 +107,7 @@ class UploadWorker:
     async def _process(self, upload_id: str, stopping: asyncio.Event) -> None:
         async with self._work(read_only=True) as w:
             upload = await w.uploads.find(upload_id)
-            dataset = await w.datasets.find(upload.dataset_uid) if upload else None
+            dataset = await w.datasets.find(upload.dataset_uid, even_trashed=True) if upload else None
         if upload is None or upload.state is not UploadState.PROCESSING:
             return
         if dataset is None:
@@ -118,10 +118,10 @@ class UploadWorker:
             return
         source = await asyncio.to_thread(self._opened, upload)
         try:
-            await self._take_all(upload, dataset, source, stopping)
+            is_done = await self._take_all(upload, dataset, source, stopping)
         finally:
             await asyncio.to_thread(source.close)
-        if not stopping.is_set():
+        if is_done:
             await self._end(upload_id)
 
     def _opened(self, upload: Upload) -> Source:
@@ -136,7 +136,8 @@ class UploadWorker:
             return ZipFolder(path, upload.folder, max_unpacked_bytes=self._max_unpacked_bytes)
         return OneFile(upload, path)
 
-    async def _take_all(self, upload: Upload, dataset: Dataset, source: Source, stopping: asyncio.Event) -> None:
+    async def _take_all(self, upload: Upload, dataset: Dataset, source: Source, stopping: asyncio.Event) -> bool:
+        """Whether nothing is left to take; what was, is taken up again by a later call."""
         taker = Taker(await self._stores.open(dataset.place), upload.options, lambda: self._staging.scratch(upload.upload_id))
         outcomes: list[Outcome] = []
         saved = time.monotonic()
@@ -145,20 +146,21 @@ class UploadWorker:
             outcomes += await taker.take(await asyncio.to_thread(source.group, number))
             number += 1
             if len(outcomes) >= BATCH_ROWS or time.monotonic() - saved > BATCH_SECONDS:
-                if not await self._save(upload.upload_id, outcomes, number, source.num_groups):
-                    return
+                if not await self._save(upload, outcomes, number, source.num_groups):
+                    return False
                 outcomes, saved = [], time.monotonic()
-        await self._save(upload.upload_id, outcomes, number, source.num_groups)
+        return await self._save(upload, outcomes, number, source.num_groups) and number == source.num_groups
 
-    async def _save(self, upload_id: str, outcomes: list[Outcome], num_done: int, num_total: int) -> bool:
-        """Whether the upload is still there."""
+    async def _save(self, upload: Upload, outcomes: list[Outcome], num_done: int, num_total: int) -> bool:
+        """Whether the upload is still there, and its dataset not in the trash."""
         async with self._work() as w:
-            upload = await w.uploads.find(upload_id, lock=True)
-            if upload is None:
+            current = await w.uploads.find(upload.upload_id, lock=True)
+            if current is None:
                 return False
-            await w.uploads.put(upload.moved_on(outcomes, num_done=num_done, num_total=num_total, at=w.now), outcomes)
+            await w.uploads.put(current.moved_on(outcomes, num_done=num_done, num_total=num_total, at=w.now), outcomes)
+            is_wanted = await w.datasets.find(upload.dataset_uid) is not None
             await w.commit()
-        return True
+        return is_wanted
 
     async def _end(self, upload_id: str, error_message: str = "") -> None:
         if error_message:

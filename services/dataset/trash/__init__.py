@@ -1,0 +1,1 @@
+"""Datasets that were deleted and can still be had back."""
