@@ -10,6 +10,7 @@ from libs.client.commands import (
     dataset_health,
     dataset_pictures,
     dataset_search,
+    dataset_transfer,
     dataset_trash,
     dataset_upload,
     dataset_version,
@@ -36,18 +37,16 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nothing answers at the address, "
     "4 what was followed did not succeed, or something is not well.",
 )
-dataset.app.command()(dataset_health.report)
-dataset.app.command()(dataset_health.normalize)
-dataset.app.add_typer(dataset_pictures.app)
-dataset.app.add_typer(dataset_search.app)
-dataset.app.add_typer(dataset_version.app)
+# In the order in which they are needed.
 dataset.app.command()(dataset_upload.upload)
 dataset.app.command()(dataset_upload.uploads)
 dataset.app.command()(dataset_upload.demo)
-dataset.app.command()(dataset_trash.delete)
-dataset.app.command("trash")(dataset_trash.list_trash)
-dataset.app.command()(dataset_trash.restore)
-dataset.app.command()(dataset_trash.purge)
+dataset.app.command("import-labels")(dataset_transfer.import_labels)
+dataset.app.command()(dataset_transfer.export)
+dataset.app.command()(dataset_health.report)
+dataset.app.command()(dataset_health.normalize)
+for group in (dataset_search.app, dataset_pictures.app, dataset_version.app, dataset_trash.app):
+    dataset.app.add_typer(group)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(label.app, name="label")
 app.add_typer(task.app, name="task")

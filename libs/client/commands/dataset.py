@@ -5,14 +5,11 @@ from typing import Annotated
 import typer
 
 from inkwright.dataset.v1 import dataset_pb2
-from libs.client.commands.dataset_transfer import export, import_labels
 from libs.client.inkwright import Inkwright
 from libs.client.output import Exit, as_dict, console, counted, fail, print_fields, print_json, print_table, progress_bar, short
 from libs.client.session import JsonOption, inkwright, refusals_exit
 
 app = typer.Typer(help="Folders of images and their index.", no_args_is_help=True)
-app.command("import-labels")(import_labels)
-app.command("export")(export)
 
 State = dataset_pb2.Dataset.State
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]

@@ -6,7 +6,10 @@ from libs.client.commands.dataset import Name, show
 from libs.client.output import console, moment, print_json, print_table, short
 from libs.client.session import JsonOption, inkwright, refusals_exit
 
+app = typer.Typer()
 
+
+@app.command()
 @refusals_exit
 def delete(context: typer.Context, name: Name) -> None:
     """Move a dataset to the trash. Images and label files stay where they are."""
@@ -17,6 +20,7 @@ def delete(context: typer.Context, name: Name) -> None:
         console.print(f"{short(name)} is in the trash until {moment(until[0])}: inkctl dataset restore {short(name)}")
 
 
+@app.command("trash")
 @refusals_exit
 def list_trash(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the datasets in the trash."""
@@ -41,6 +45,7 @@ def list_trash(context: typer.Context, as_json: JsonOption = False) -> None:
     )
 
 
+@app.command()
 @refusals_exit
 def restore(context: typer.Context, name: Name, as_json: JsonOption = False) -> None:
     """Take a dataset out of the trash, with its versions, pages and drafts; a sync brings it up to date."""
@@ -48,6 +53,7 @@ def restore(context: typer.Context, name: Name, as_json: JsonOption = False) -> 
     show(client.trash.restore(client.full_name("datasets", name)), as_json)
 
 
+@app.command()
 @refusals_exit
 def purge(context: typer.Context, name: Name) -> None:
     """Forget a dataset in the trash for good, with its versions. Images and label files stay where they are."""
