@@ -6,7 +6,7 @@ from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
-from libs.client.credentials import found_token
+from libs.client.credentials import base_url, found_token
 from libs.client.inkwright import Inkwright
 from libs.client.output import Exit, fail
 from libs.client.rest import ApiError, RestClient, Unreachable
@@ -23,7 +23,8 @@ def inkwright(context: typer.Context) -> Inkwright:
     options = context.ensure_object(dict)
     token = options["token"] or found_token(options["url"])
     if not token:
-        fail("no token: `inkctl sign-in NAME`, or set INKWRIGHT_TOKEN, or INKWRIGHT_HOME to the installation's folder.", Exit.USAGE)
+        hint = "`inkctl sign-in NAME`, or set INKWRIGHT_TOKEN, or INKWRIGHT_HOME to the installation's folder"
+        fail(f"no token for {base_url(options['url'])}: {hint}.", Exit.USAGE)
     client = Inkwright(RestClient(options["url"], token), project=options["project"])
     context.call_on_close(client.rest.close)
     return client

@@ -1,5 +1,6 @@
 """Reading with the real base models."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from libs.client.cli import app
 from libs.ocrkit.bundle import Bundle, BundleInvalid, open_bundle, write_bundle
 from libs.ocrkit.engines.engine import Engine, load_engine
 from libs.ocrkit.geometry import clip_quad, quad_area, quad_from_box, quad_iou, quad_rotated
@@ -246,6 +249,18 @@ def test_a_folder_is_read_and_broken_images_are_told(base: Bundle, tmp_path: Pat
     assert np.array(line["pos"]).shape == (4, 2)
     assert [(unread.path.name, bool(unread.message)) for unread in reading.unread] == [("cut.jpg", True), ("empty.png", True)]
     assert told == [("a.JPEG", 1, 4), ("b.jpg", 2, 4), ("cut.jpg", 3, 4), ("empty.png", 4, 4)]
+
+
+def test_the_command_that_reads_a_folder_fails_for_what_it_could_not_read(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "blank.png").write_bytes(cv2.imencode(".png", np.full((40, 40, 3), 255, np.uint8))[1].tobytes())
+    command = ["read", "--bundle", "base", "--images", str(images), "--out", str(tmp_path / "out.json")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (images / "empty.png").write_bytes(b"")
+    assert CliRunner().invoke(app, command).exit_code == 4
+    # What could be read is there all the same.
+    assert json.loads((tmp_path / "out.json").read_bytes()) == {"blank": []}
 
 
 def test_folders_that_cannot_be_read_say_why(base: Bundle, tmp_path: Path) -> None:

@@ -43,3 +43,5 @@ def read(
     console.print(
         f"{counted(len(reading.pages), 'image')}, {counted(num_lines, 'line')}, {len(reading.unread):,} could not be read", markup=False
     )
+    if reading.unread:
+        raise SystemExit(int(Exit.ENDED_OTHERWISE))
