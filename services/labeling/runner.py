@@ -56,9 +56,10 @@ class PrelabelRunner:
             async with asyncio.TaskGroup() as group:
                 while not stopping.is_set():
                     self._woken.clear()
+                    # Before the list is read: what ends in between may still be on it, and would be done twice.
+                    running = {key: task for key, task in running.items() if not task.done()}
                     async with self._work(read_only=True) as w:
                         wanted = await w.prelabels.running()
-                    running = {key: task for key, task in running.items() if not task.done()}
                     for prelabel in wanted:
                         if prelabel.prelabel_id not in running:
                             running[prelabel.prelabel_id] = group.create_task(self._carry_out(prelabel), name=prelabel.prelabel_id)

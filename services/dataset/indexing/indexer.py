@@ -54,6 +54,8 @@ class Indexer:
             async with asyncio.TaskGroup() as group:
                 while not stopping.is_set():
                     self._woken.clear()
+                    # Before the list is read: what ends in between may still be on it, and would be done twice.
+                    running = {uid: task for uid, task in running.items() if not task.done()}
                     async with self._work(read_only=True) as w:
                         overdue = await w.datasets.overdue(w.now)
                     for uid in overdue:
@@ -61,7 +63,6 @@ class Indexer:
                     async with self._work(read_only=True) as w:
                         wanted, purges = await w.datasets.wanting_sync(), await w.datasets.purges()
                         origins = {uid: await w.origin_of(index_work(uid)) for uid in (*wanted, *(uid for uid, _ in purges))}
-                    running = {uid: task for uid, task in running.items() if not task.done()}
                     jobs = {uid: self._sync_and_settle(uid, stopping) for uid in wanted if uid not in running}
                     jobs |= {uid: self._purge(uid, name, stopping) for uid, name in purges if uid not in running}
                     for uid, job in jobs.items():

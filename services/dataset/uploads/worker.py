@@ -64,9 +64,10 @@ class UploadWorker:
                     if time.monotonic() - swept > SWEEP_SECONDS:
                         await self._sweep()
                         swept = time.monotonic()
+                    # Before the list is read: what ends in between may still be on it, and would be done twice.
+                    running = {uid: task for uid, task in running.items() if not task.done()}
                     async with self._work(read_only=True) as w:
                         wanted = await w.uploads.to_process()
-                    running = {uid: task for uid, task in running.items() if not task.done()}
                     for upload_id in [uid for uid in wanted if uid not in running][: AT_ONCE - len(running)]:
                         running[upload_id] = group.create_task(self._process_and_settle(upload_id, stopping), name=f"upload-{upload_id}")
                         running[upload_id].add_done_callback(lambda _task: self._woken.set())
