@@ -16,9 +16,7 @@ from gateway.transcode.templates import compile_template
 from inkwright.common.v1 import permission_pb2
 from inkwright.dataset.v1 import dataset_service_pb2, transfer_pb2
 from libs.runtime.errors import InvalidInput
-
-UPLOAD_BYTES: Final = 1024**3
-"""As the dataset service takes."""
+from libs.runtime.uploads import MAX_LABELS_BYTES
 
 UPLOAD = compile_template("/v1/{parent=projects/*/datasets/*}/labelImports:upload")
 EXPORT = compile_template("/v1/{name=projects/*/datasets/*}:exportLabels")
@@ -56,7 +54,7 @@ class Transfer:
 
         async def pieces() -> AsyncIterator[transfer_pb2.UploadLabelsRequest]:
             yield transfer_pb2.UploadLabelsRequest(create=create)
-            async for chunk in limited_chunks(request, UPLOAD_BYTES):
+            async for chunk in limited_chunks(request, MAX_LABELS_BYTES):
                 for start in range(0, len(chunk), PIECE_BYTES):
                     yield transfer_pb2.UploadLabelsRequest(chunk=chunk[start : start + PIECE_BYTES])
             yield transfer_pb2.UploadLabelsRequest(complete=True)

@@ -1,9 +1,12 @@
 """Client-streaming uploads: the bytes, and whether they came to their end."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from libs.runtime.errors import InvalidInput
+
+MAX_LABELS_BYTES: Final = 1024**3
+"""Of an uploaded label file, or of a ZIP of them."""
 
 
 class Piece(Protocol):

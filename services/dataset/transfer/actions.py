@@ -9,11 +9,11 @@ from libs.ocrkit.labels.source import base_of, is_safe_name
 from libs.runtime.errors import InvalidInput, NotFound, TooLarge
 from libs.runtime.names import DATASET, LABEL_IMPORT, new_id
 from libs.runtime.paging import Cursor, Page
+from libs.runtime.uploads import MAX_LABELS_BYTES
 from services.dataset.domain import Dataset
 from services.dataset.store import Work
 from services.dataset.transfer.label_import import ImportRow, ImportState, LabelImport, Outcome
 
-MAX_UPLOAD_BYTES: Final = 1024**3
 PART_BYTES: Final = 1024 * 1024
 ABANDONED_AFTER: Final = timedelta(hours=6)
 """An upload that has not ended by then broke off with the process that received it, and is forgotten."""
@@ -42,7 +42,7 @@ async def upload_labels(
     Raises:
         NotFound: no such dataset.
         InvalidInput: no file name, an unknown format, a request id that is too long, nothing sent.
-        TooLarge: more than ``MAX_UPLOAD_BYTES``.
+        TooLarge: more than ``MAX_LABELS_BYTES``.
     """
     if not is_safe_name(wanted.file_name) or base_of(wanted.file_name) != wanted.file_name:
         raise InvalidInput("Give the file's own name, e.g. `Label.txt`, without its folder.", field="file_name")
@@ -166,9 +166,9 @@ async def _receive(work: Work, uid: str, chunks: AsyncIterator[bytes]) -> int:
 
     async for chunk in chunks:
         size_bytes += len(chunk)
-        if size_bytes > MAX_UPLOAD_BYTES:
-            message = f"The file has more than {MAX_UPLOAD_BYTES} bytes; pack it as a ZIP, split it, or import from the dataset's folder."
-            raise TooLarge(message, max_bytes=MAX_UPLOAD_BYTES)
+        if size_bytes > MAX_LABELS_BYTES:
+            message = f"The file has more than {MAX_LABELS_BYTES} bytes; pack it as a ZIP, split it, or import from the dataset's folder."
+            raise TooLarge(message, max_bytes=MAX_LABELS_BYTES)
         held += chunk
         while len(held) >= PART_BYTES:
             await keep(bytes(held[:PART_BYTES]))
