@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
 
 import grpc
 
@@ -122,12 +124,22 @@ async def test_a_peer_that_is_slow_to_answer_is_waited_for() -> None:
         target.close()
 
     async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(SLOW_SECONDS)
-        from_server, to_server = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(carry(reader, to_server), carry(from_server, writer), return_exceptions=True)
+        task = asyncio.current_task()
+        assert task is not None
+        answering.append(task)
+        with closing(writer):
+            await asyncio.sleep(SLOW_SECONDS)
+            from_server, to_server = await asyncio.open_connection(host, int(port))
+            with closing(to_server):
+                await asyncio.gather(carry(reader, to_server), carry(from_server, writer), return_exceptions=True)
 
+    answering: list[asyncio.Task[Any]] = []
     async with await asyncio.start_server(answer_late, "127.0.0.1", 0) as busy:
         address = f"127.0.0.1:{busy.sockets[0].getsockname()[1]}"
         async with connect(f"{address},{address}", CREDENTIALS) as channel:
             assert (await call(DatasetServiceStub(channel).GetDataset, REQUEST)).sync_number == 0
+    # The connection to the other address may still be in its sleep.
+    for task in answering:
+        task.cancel()
+    await asyncio.gather(*answering, return_exceptions=True)
     await server.stop(0)
