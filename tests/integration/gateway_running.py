@@ -40,6 +40,12 @@ class Installation:
         await self.deployments.put(deployment_id, route_entry(self.key, deployment_id))
         for number, endpoint in enumerate(endpoints):
             await self.register(deployment_id, f"i{number}", endpoint, digest)
+        await assert_eventually(lambda: self._refuses_nonsense(deployment_id))
+
+    async def _refuses_nonsense(self, deployment_id: str) -> bool:
+        # A gateway that has not heard of a deployment yet answers 503 or 404 before it looks at the body.
+        answer = await self.http.post(f"/api/predict/{deployment_id}", content=b"{", headers={"Authorization": DEPLOYMENT_TOKEN})
+        return answer.status_code == 400
 
     async def register(self, deployment_id: str, instance_id: str, endpoint: str, digest: str = DIGEST) -> None:
         """One registration of one instance."""
